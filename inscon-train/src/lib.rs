@@ -1,1 +1,23 @@
-//! inscon-train
+//! Pretraining, fine-tuning, probing and evaluation.
+//!
+//! The loops are plain functions over plain state: [`pretrain::run`], [`finetune::run`],
+//! [`probe::run`]. Each takes an [`ExperimentConfig`](config::ExperimentConfig) read from one TOML
+//! file, a run folder and a device, writes `metrics.jsonl` and a checkpoint there, and picks up
+//! where it was when it is called again. The binary `inscon-train` is these functions behind
+//! flags.
+
+mod device;
+mod interrupt;
+mod metrics;
+mod progress;
+mod run_dir;
+mod schedule;
+mod sgd;
+
+pub use device::*;
+pub use interrupt::*;
+pub use metrics::*;
+pub use progress::*;
+pub use run_dir::*;
+pub use schedule::*;
+pub use sgd::*;
