@@ -1,0 +1,277 @@
+//! The augmentation of an instance view: a random policy, and the view it drew.
+
+use image::RgbImage;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{chance, uniform};
+use crate::{
+    AugError, BBox, ColorJitter, ColorOp, ViewTransform, crop_resize, gaussian_blur, grayscale,
+    horizontal_flip, random_resized_crop,
+};
+
+/// Mean of ImageNet's channels, of values in `[0, 1]`.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation of ImageNet's channels, of values in `[0, 1]`.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// How instance views are drawn. The default is MoCo v2's recipe (`recipes.md`), in its order: random resized crop,
+/// colour jitter, greyscale, blur, horizontal flip; then normalisation.
+///
+/// In a file, every field may be left out; unknown ones are refused:
+///
+/// ```toml
+/// size = 224
+/// scale = [0.2, 1.0]
+/// ratio = [0.75, 1.3333333333333333]
+/// jitter = { brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1, p = 0.8 }
+/// grayscale_p = 0.2
+/// blur = { sigma = [0.1, 2.0], p = 0.5 }
+/// flip_p = 0.5
+/// mean = [0.485, 0.456, 0.406]
+/// std = [0.229, 0.224, 0.225]
+/// ```
+///
+/// ```
+/// use image::RgbImage;
+/// use inscon_aug::{ViewAugmentation, stream};
+/// let image = RgbImage::new(128, 96);
+/// let augmentation = ViewAugmentation::moco_v2(64);
+/// let view = augmentation.sample(&mut stream(0, &[]), 128, 96);
+/// assert_eq!(view.apply_rgb(&image).dimensions(), (64, 64));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ViewAugmentation {
+    /// Side of the square view in pixels.
+    pub size: u32,
+    /// Bounds of the crop's share of the image's area.
+    pub scale: [f64; 2],
+    /// Bounds of the crop's width ÷ height.
+    pub ratio: [f64; 2],
+    /// Colour jitter.
+    pub jitter: ColorJitter,
+    /// Probability of greyscale.
+    pub grayscale_p: f64,
+    /// Gaussian blur.
+    pub blur: Blur,
+    /// Probability of a horizontal flip.
+    pub flip_p: f64,
+    /// Mean of each channel, of values in `[0, 1]`.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel, of values in `[0, 1]`.
+    pub std: [f32; 3],
+}
+
+/// When and how much a view is blurred.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blur {
+    /// Bounds of the Gaussian's standard deviation, in pixels of the view.
+    pub sigma: [f64; 2],
+    /// Probability of blurring.
+    pub p: f64,
+}
+
+impl Default for Blur {
+    fn default() -> Self {
+        Self {
+            sigma: [0.1, 2.0],
+            p: 0.5,
+        }
+    }
+}
+
+impl Default for ViewAugmentation {
+    fn default() -> Self {
+        Self {
+            size: 224,
+            scale: [0.2, 1.0],
+            ratio: [3.0 / 4.0, 4.0 / 3.0],
+            jitter: ColorJitter::default(),
+            grayscale_p: 0.2,
+            blur: Blur::default(),
+            flip_p: 0.5,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+        }
+    }
+}
+
+impl ViewAugmentation {
+    /// MoCo v2's augmentation at this size.
+    pub fn moco_v2(size: u32) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
+    /// Checks that every value lies in its range.
+    ///
+    /// # Errors
+    /// [`AugError::Config`] with the first field that does not.
+    pub fn validate(&self) -> Result<(), AugError> {
+        let check = |ok: bool, field, expected, value: String| {
+            if ok {
+                Ok(())
+            } else {
+                Err(AugError::Config {
+                    field,
+                    expected,
+                    value,
+                })
+            }
+        };
+        let range = |[low, high]: [f64; 2]| low > 0.0 && low <= high && high.is_finite();
+        let share = |p: f64| (0.0..=1.0).contains(&p);
+        let strength = |v: f64| v >= 0.0 && v.is_finite();
+        check(self.size > 0, "size", "at least 1", self.size.to_string())?;
+        check(
+            range(self.scale) && self.scale[1] <= 1.0,
+            "scale",
+            "[low, high] with 0 < low <= high <= 1",
+            format!("{:?}", self.scale),
+        )?;
+        check(
+            range(self.ratio),
+            "ratio",
+            "[low, high] with 0 < low <= high",
+            format!("{:?}", self.ratio),
+        )?;
+        for (field, value) in [
+            ("jitter.brightness", self.jitter.brightness),
+            ("jitter.contrast", self.jitter.contrast),
+            ("jitter.saturation", self.jitter.saturation),
+        ] {
+            check(strength(value), field, "at least 0", value.to_string())?;
+        }
+        let hue = self.jitter.hue;
+        check(
+            (0.0..=0.5).contains(&hue),
+            "jitter.hue",
+            "in [0, 0.5]",
+            hue.to_string(),
+        )?;
+        check(
+            range(self.blur.sigma),
+            "blur.sigma",
+            "[low, high] with 0 < low <= high",
+            format!("{:?}", self.blur.sigma),
+        )?;
+        for (field, p) in [
+            ("jitter.p", self.jitter.p),
+            ("grayscale_p", self.grayscale_p),
+            ("blur.p", self.blur.p),
+            ("flip_p", self.flip_p),
+        ] {
+            check(share(p), field, "in [0, 1]", p.to_string())?;
+        }
+        check(
+            self.mean.iter().all(|m| m.is_finite()),
+            "mean",
+            "three finite numbers",
+            format!("{:?}", self.mean),
+        )?;
+        check(
+            self.std.iter().all(|&s| s > 0.0 && s.is_finite()),
+            "std",
+            "three numbers above 0",
+            format!("{:?}", self.std),
+        )
+    }
+
+    /// Draws a view of an image of `width × height` pixels.
+    ///
+    /// # Panics
+    /// If the image has no pixels.
+    pub fn sample(&self, rng: &mut impl Rng, width: u32, height: u32) -> SampledView {
+        let crop = random_resized_crop(rng, width, height, self.scale, self.ratio);
+        let colors = self.jitter.sample(rng);
+        let grayscale = chance(rng, self.grayscale_p);
+        let blur = chance(rng, self.blur.p)
+            .then(|| uniform(rng, self.blur.sigma[0], self.blur.sigma[1]) as f32);
+        let flip = chance(rng, self.flip_p);
+        SampledView {
+            source_size: [width, height],
+            crop,
+            flip,
+            size: [self.size, self.size],
+            colors,
+            grayscale,
+            blur,
+        }
+    }
+}
+
+/// A drawn view: plain data that says which pixels to show and how, and can be written down and applied again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampledView {
+    /// Width and height of the source image in pixels.
+    pub source_size: [u32; 2],
+    /// What is seen, in source pixels.
+    pub crop: BBox,
+    /// Mirrored left to right.
+    pub flip: bool,
+    /// Width and height of the view in pixels.
+    pub size: [u32; 2],
+    /// Colour operations in the order of application.
+    pub colors: Vec<ColorOp>,
+    /// Made grey.
+    pub grayscale: bool,
+    /// Standard deviation of the blur in pixels of the view.
+    pub blur: Option<f32>,
+}
+
+impl SampledView {
+    /// The whole image at `width × height`, with its own colours.
+    pub fn plain(source_size: [u32; 2], width: u32, height: u32) -> Self {
+        Self {
+            source_size,
+            crop: BBox::of_size(source_size[0], source_size[1]),
+            flip: false,
+            size: [width, height],
+            colors: Vec::new(),
+            grayscale: false,
+            blur: None,
+        }
+    }
+
+    /// The geometry.
+    pub fn transform(&self) -> ViewTransform {
+        ViewTransform {
+            crop: self.crop,
+            flip: self.flip,
+            width: self.size[0],
+            height: self.size[1],
+        }
+    }
+
+    /// The view's pixels.
+    ///
+    /// # Panics
+    /// If the image is not of `source_size`, or the crop leaves it.
+    pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
+        let (width, height) = img.dimensions();
+        assert!(
+            [width, height] == self.source_size,
+            "the view was drawn for {:?} px, but the image is {width} x {height} px",
+            self.source_size
+        );
+        let mut view = crop_resize(img, &self.crop, self.size[0], self.size[1]);
+        for color in &self.colors {
+            color.apply(&mut view);
+        }
+        if self.grayscale {
+            grayscale(&mut view);
+        }
+        if let Some(sigma) = self.blur {
+            gaussian_blur(&mut view, sigma);
+        }
+        if self.flip {
+            horizontal_flip(&mut view);
+        }
+        view
+    }
+}

@@ -1,0 +1,156 @@
+//! Detection inputs: resize by the shortest side and flip, with boxes and masks.
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::resize::crop_resize_plane;
+use crate::{AugError, BBox, ViewTransform, crop_resize, horizontal_flip};
+
+/// detectron2's `ResizeShortestEdge`: the shorter side becomes `min_size`, unless the longer one would exceed `max_size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeShortestEdge {
+    /// Length of the shorter side in pixels.
+    pub min_size: u32,
+    /// Bound of the longer side in pixels.
+    pub max_size: u32,
+}
+
+impl ResizeShortestEdge {
+    /// Width and height after the resize, rounded as detectron2 does.
+    ///
+    /// ```
+    /// use inscon_aug::ResizeShortestEdge;
+    /// let resize = ResizeShortestEdge { min_size: 800, max_size: 1333 };
+    /// assert_eq!(resize.output_size(640, 480), (1067, 800));
+    /// assert_eq!(resize.output_size(2000, 500), (1333, 333));
+    /// ```
+    pub fn output_size(&self, width: u32, height: u32) -> (u32, u32) {
+        let (w, h) = (f64::from(width), f64::from(height));
+        let size = f64::from(self.min_size);
+        let scale = size / w.min(h);
+        let (mut new_w, mut new_h) = if h < w {
+            (scale * w, size)
+        } else {
+            (size, scale * h)
+        };
+        let longest = new_w.max(new_h);
+        if longest > f64::from(self.max_size) {
+            let shrink = f64::from(self.max_size) / longest;
+            new_w *= shrink;
+            new_h *= shrink;
+        }
+        (((new_w + 0.5) as u32).max(1), ((new_h + 0.5) as u32).max(1))
+    }
+
+    /// The transform of an image of `width × height` pixels.
+    pub fn transform(&self, width: u32, height: u32, flip: bool) -> DetectionTransform {
+        let (new_width, new_height) = self.output_size(width, height);
+        DetectionTransform {
+            view: ViewTransform {
+                crop: BBox::of_size(width, height),
+                flip,
+                width: new_width,
+                height: new_height,
+            },
+        }
+    }
+
+    /// Checks that both sizes are positive and in order.
+    ///
+    /// # Errors
+    /// [`AugError::Config`].
+    pub fn validate(&self) -> Result<(), AugError> {
+        if self.min_size > 0 && self.max_size >= self.min_size {
+            return Ok(());
+        }
+        Err(AugError::Config {
+            field: "max_size",
+            expected: "at least min_size, and that at least 1",
+            value: format!("{} for min_size {}", self.max_size, self.min_size),
+        })
+    }
+}
+
+/// A resize and perhaps a horizontal flip of a whole image, its boxes and its masks.
+///
+/// ```
+/// use inscon_aug::{BBox, ResizeShortestEdge};
+/// let resize = ResizeShortestEdge { min_size: 200, max_size: 400 };
+/// let transform = resize.transform(150, 100, true);
+/// let b = transform.apply_box(&BBox::new(0.0, 10.0, 30.0, 20.0));
+/// assert_eq!(b, BBox::new(240.0, 20.0, 300.0, 40.0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DetectionTransform {
+    /// The geometry; its crop is the whole image.
+    pub view: ViewTransform,
+}
+
+impl DetectionTransform {
+    /// Width and height of the result.
+    pub fn output_size(&self) -> (u32, u32) {
+        (self.view.width, self.view.height)
+    }
+
+    /// The image resized and flipped.
+    ///
+    /// # Panics
+    /// If the image is not of the size that the transform was made for.
+    pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
+        self.check_size(img.dimensions());
+        let mut out = crop_resize(img, &self.view.crop, self.view.width, self.view.height);
+        if self.view.flip {
+            horizontal_flip(&mut out);
+        }
+        out
+    }
+
+    /// A box of the source image on the result, clipped to it.
+    pub fn apply_box(&self, b: &BBox) -> BBox {
+        self.view
+            .map_box(b)
+            .clip(self.view.width as f32, self.view.height as f32)
+    }
+
+    /// A box on the result, such as a detection, on the source image, clipped to it.
+    pub fn invert_box(&self, b: &BBox) -> BBox {
+        self.view
+            .unmap_box(b)
+            .clip(self.view.crop.x1, self.view.crop.y1)
+    }
+
+    /// A binary mask (row-major, 0 or 1) of the source image on the result: scaled like the pixels, bilinear with
+    /// antialiasing, and set where at least half is covered.
+    ///
+    /// # Panics
+    /// If the mask is not `width × height`, or that not the size that the transform was made for.
+    pub fn apply_mask(&self, mask: &[u8], width: u32, height: u32) -> Vec<u8> {
+        self.check_size((width, height));
+        assert!(
+            mask.len() == width as usize * height as usize,
+            "a mask of {} values is not {width} x {height} px",
+            mask.len()
+        );
+        let coverage: Vec<u8> = mask.iter().map(|&v| if v == 0 { 0 } else { 255 }).collect();
+        let output = self.output_size();
+        let mut out = crop_resize_plane(&coverage, (width, height), &self.view.crop, output);
+        for v in &mut out {
+            *v = u8::from(*v >= 128);
+        }
+        if self.view.flip {
+            out.chunks_exact_mut(output.0 as usize)
+                .for_each(<[u8]>::reverse);
+        }
+        out
+    }
+
+    fn check_size(&self, (width, height): (u32, u32)) {
+        assert!(
+            BBox::of_size(width, height) == self.view.crop,
+            "the transform was made for {:?}, but the image is {width} x {height} px",
+            self.view.crop
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong in this crate.
+
+use thiserror::Error;
+
+/// An error of decoding, of a configuration value, or of a batch's layout.
+///
+/// The caller adds the file's name: this crate sees bytes, never paths.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AugError {
+    /// The bytes are no image of a known format.
+    #[error("not a JPEG, PNG, WebP, BMP or TIFF image ({0} bytes)")]
+    UnknownFormat(usize),
+    /// The file ends before its image does.
+    #[error("truncated JPEG: {0} bytes end before the end-of-image marker")]
+    Truncated(usize),
+    /// The decoder refused the bytes.
+    #[error("cannot decode the image: {0}")]
+    Decode(#[from] image::ImageError),
+    /// The decoder itself broke on the bytes.
+    #[error("the decoder panicked on this file; it is broken beyond what the decoder expects")]
+    DecoderPanicked,
+    /// An image without pixels.
+    #[error("image of {0} x {1} px has no pixels")]
+    Empty(u32, u32),
+    /// A batch that does not fill its canvases.
+    #[error(
+        "a batch of {batch} images does not fill canvases of {grid} x {grid} tiles; \
+         take {below} or {above}"
+    )]
+    BatchNotDivisible {
+        /// Images in the batch.
+        batch: usize,
+        /// Tiles along a side.
+        grid: usize,
+        /// The nearest valid batch below (or the smallest there is).
+        below: usize,
+        /// The nearest valid batch above.
+        above: usize,
+    },
+    /// A configuration value out of its range.
+    #[error("{field} must be {expected}, but is {value}")]
+    Config {
+        /// The field's name as in the file.
+        field: &'static str,
+        /// The valid range in words.
+        expected: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// An order that is no permutation.
+    #[error("{0:?} is not a permutation: each of 0..{1} must stand in it exactly once")]
+    NotAPermutation(Vec<usize>, usize),
+}
