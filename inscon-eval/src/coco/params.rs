@@ -1,0 +1,176 @@
+//! What is evaluated: thresholds, area ranges, limits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::EvalError;
+
+/// What two objects overlap with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IouType {
+    /// Boxes.
+    Bbox,
+    /// Masks.
+    Segm,
+}
+
+/// How far pycocotools is followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In everything: annotations of one id are all taken for the last of them; annotation id 0
+    /// can be matched, yet the detection stays a false positive; `ap` is -1 unless one of the
+    /// detection limits is 100.
+    #[default]
+    Strict,
+    /// As the authors must have meant it: annotations are told apart by position, not by id, and
+    /// `ap` follows the largest detection limit.
+    Corrected,
+}
+
+/// Objects by size, both ends included.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AreaRange {
+    /// Its name: the summary looks for `all`, `small`, `medium` and `large`.
+    pub label: String,
+    /// Smallest area, square pixels.
+    pub min: f64,
+    /// Largest area, square pixels.
+    pub max: f64,
+}
+
+/// The parameters of [`evaluate_coco`](super::evaluate_coco).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CocoParams {
+    /// Boxes or masks.
+    pub iou_type: IouType,
+    /// Images to look at, by id; all if `None`.
+    #[serde(default)]
+    pub image_ids: Option<Vec<u64>>,
+    /// Classes to look at, by id; all if `None`.
+    #[serde(default)]
+    pub category_ids: Option<Vec<u64>>,
+    /// T axis: a detection matches from this overlap on.
+    #[serde(default = "iou_thresholds")]
+    pub iou_thresholds: Vec<f64>,
+    /// R axis: precision is read off at these recalls; ascending.
+    #[serde(default = "recall_thresholds")]
+    pub recall_thresholds: Vec<f64>,
+    /// A axis.
+    #[serde(default = "area_ranges")]
+    pub area_ranges: Vec<AreaRange>,
+    /// M axis: the best so many detections of an image and class count; sorted before use.
+    #[serde(default = "max_detections")]
+    pub max_detections: Vec<usize>,
+    /// Classes are kept apart (else all are one, and K is 1).
+    #[serde(default = "yes")]
+    pub use_categories: bool,
+    /// How far pycocotools is followed.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+impl CocoParams {
+    /// COCO's own: IoU .50:.95, recall 0:1 in hundredths, four area ranges, 1/10/100 detections.
+    #[must_use]
+    pub fn new(iou_type: IouType) -> Self {
+        Self {
+            iou_type,
+            image_ids: None,
+            category_ids: None,
+            iou_thresholds: iou_thresholds(),
+            recall_thresholds: recall_thresholds(),
+            area_ranges: area_ranges(),
+            max_detections: max_detections(),
+            use_categories: true,
+            mode: Mode::Strict,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), EvalError> {
+        let fail = |name, problem| Err(EvalError::Params { name, problem });
+        if self.max_detections.is_empty() {
+            return fail("max_detections", "is empty; COCO's is [1, 10, 100]");
+        }
+        if !self.recall_thresholds.is_sorted() {
+            return fail("recall_thresholds", "is not ascending; sort it");
+        }
+        if self.iou_thresholds.iter().any(|t| t.is_nan()) {
+            return fail("iou_thresholds", "holds NaN");
+        }
+        Ok(())
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn iou_thresholds() -> Vec<f64> {
+    linspace(0.5, 0.95, 10)
+}
+
+fn recall_thresholds() -> Vec<f64> {
+    linspace(0.0, 1.0, 101)
+}
+
+fn max_detections() -> Vec<usize> {
+    vec![1, 10, 100]
+}
+
+fn area_ranges() -> Vec<AreaRange> {
+    let (small, medium, large) = (32.0 * 32.0, 96.0 * 96.0, 1e5 * 1e5);
+    [
+        ("all", 0.0, large),
+        ("small", 0.0, small),
+        ("medium", small, medium),
+        ("large", medium, large),
+    ]
+    .map(|(label, min, max)| AreaRange {
+        label: label.into(),
+        min,
+        max,
+    })
+    .into()
+}
+
+/// numpy's: some values differ from the decimal literals in the last bit, and that decides ties.
+fn linspace(start: f64, stop: f64, count: usize) -> Vec<f64> {
+    let step = (stop - start) / (count - 1) as f64;
+    let mut values: Vec<f64> = (0..count).map(|i| i as f64 * step + start).collect();
+    values[count - 1] = stop;
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_numpys_not_literals() {
+        let params = CocoParams::new(IouType::Bbox);
+        let t = [
+            0.5,
+            0.55,
+            0.6,
+            0.65,
+            0.7,
+            0.75,
+            0.8,
+            0.85,
+            0.8999999999999999,
+            0.95,
+        ];
+        assert_eq!(params.iou_thresholds, t);
+        assert_eq!(params.recall_thresholds[35], 0.35000000000000003);
+        assert_eq!(params.recall_thresholds.len(), 101);
+    }
+
+    #[test]
+    fn a_file_may_state_only_what_differs() {
+        let params: CocoParams = serde_json::from_str(r#"{"iou_type": "segm"}"#).unwrap();
+        assert_eq!(params, CocoParams::new(IouType::Segm));
+        assert!(serde_json::from_str::<CocoParams>(r#"{"iou_type": "segm", "x": 1}"#).is_err());
+    }
+}

@@ -1,0 +1,8 @@
+//! PASCAL VOC: average precision at one IoU threshold, `difficult` objects left out.
+
+mod average_precision;
+mod evaluate;
+mod rounding;
+
+pub use average_precision::*;
+pub use evaluate::*;
