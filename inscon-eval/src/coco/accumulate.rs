@@ -85,11 +85,8 @@ mod tests {
         ];
         let read = curve(ranked.into_iter(), 4, &[0.0, 0.25, 0.3, 0.5, 0.6]);
         assert_eq!(read.recall, 0.5);
-        let third = 2.0 / (3.0 + f64::EPSILON);
-        assert_eq!(
-            read.precision,
-            [1.0 / (1.0 + f64::EPSILON), 1.0, third, third, 0.0]
-        );
+        let (one, two_thirds) = (1.0 / (1.0 + f64::EPSILON), 2.0 / (3.0 + f64::EPSILON));
+        assert_eq!(read.precision, [one, one, two_thirds, two_thirds, 0.0]);
         assert_eq!(read.scores, [0.9, 0.9, 0.7, 0.7, 0.0]);
     }
 }

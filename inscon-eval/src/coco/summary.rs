@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use super::{CocoEvaluation, IouType, Mode};
@@ -144,31 +143,54 @@ impl CocoEvaluation {
     }
 
     fn mean_precision(&self, part: Part<'_>) -> f64 {
-        self.mean_of(self.precision.view(), [0, 2, 3, 4], part)
+        let recalls = self.precision.shape()[1];
+        self.mean_of(part, recalls, |t, r, k, a, m| {
+            self.precision[[t, r, k, a, m]]
+        })
     }
 
     fn mean_recall(&self, part: Part<'_>) -> f64 {
-        self.mean_of(self.recall.view(), [0, 1, 2, 3], part)
+        self.mean_of(part, 1, |t, _, k, a, m| self.recall[[t, k, a, m]])
     }
 
-    /// The mean over the part's values above -1, in C order; -1 if there is none. `axes` are those
-    /// of T, K, A and M.
-    fn mean_of<D: Dimension>(
+    /// The mean over the part's values above -1, in C order; -1 if there is none.
+    fn mean_of(
         &self,
-        values: ArrayView<'_, f64, D>,
-        [t, k, a, m]: [usize; 4],
         part: Part<'_>,
+        recalls: usize,
+        value: impl Fn(usize, usize, usize, usize, usize) -> f64,
     ) -> f64 {
         let p = &self.params;
-        let kept = values.into_dyn();
-        let kept = kept.indexed_iter().filter(|(at, value)| {
-            **value > -1.0
-                && part.iou.is_none_or(|iou| p.iou_thresholds[at[t]] == iou)
-                && part.class.is_none_or(|class| at[k] == class)
-                && p.area_ranges[at[a]].label == part.area
-                && p.max_detections[at[m]] == part.limit
+        let positions = |count, keep: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            (0..count).filter(|&i| keep(i)).collect()
+        };
+        let ts = positions(p.iou_thresholds.len(), &|t| {
+            part.iou.is_none_or(|iou| p.iou_thresholds[t] == iou)
         });
-        mean(&kept.map(|(_, value)| *value).collect::<Vec<f64>>()).unwrap_or(-1.0)
+        let ks = positions(self.categories.len(), &|k| {
+            part.class.is_none_or(|class| k == class)
+        });
+        let areas = positions(p.area_ranges.len(), &|a| {
+            p.area_ranges[a].label == part.area
+        });
+        let ms = positions(p.max_detections.len(), &|m| {
+            p.max_detections[m] == part.limit
+        });
+        let mut values = Vec::new();
+        for &t in &ts {
+            for r in 0..recalls {
+                for &k in &ks {
+                    for &a in &areas {
+                        values.extend(
+                            ms.iter()
+                                .map(|&m| value(t, r, k, a, m))
+                                .filter(|&v| v > -1.0),
+                        );
+                    }
+                }
+            }
+        }
+        mean(&values).unwrap_or(-1.0)
     }
 }
 
