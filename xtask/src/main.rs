@@ -1,2 +1,50 @@
-//! The binary.
-fn main() {}
+//! Project automation: `cargo xtask ci|tidy|reproduce|report`.
+//!
+//! Thin on purpose: it runs `cargo` and the binary `inscon-train`, reads the files they write and
+//! links no burn, so that it builds in seconds.
+
+mod chart;
+mod ci;
+mod html;
+mod pictures;
+mod report;
+mod reproduce;
+mod results;
+mod shell;
+mod tidy;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and experiments of the InsCon workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a landing must pass, cheapest first.
+    Ci(ci::CiArgs),
+    /// Repository rules: module docs, file sizes, who may import whom.
+    Tidy,
+    /// Data → pretraining → fine-tuning → probes → evaluation → report, for every arm and seed.
+    Reproduce(reproduce::ReproduceArgs),
+    /// Writes results.json and report.html again from the runs in DIR.
+    Report {
+        /// The folder a `reproduce` wrote.
+        dir: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Ci(args) => ci::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Reproduce(args) => reproduce::run(&args),
+        Command::Report { dir } => report::write(&dir),
+    }
+}

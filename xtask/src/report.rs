@@ -1,0 +1,256 @@
+//! `report.html` and `results.json` of a folder of runs.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::chart::{self, Series};
+use crate::html::{self, escape};
+use crate::pictures;
+use crate::results::{BASELINE, Results, shown};
+use crate::shell;
+
+/// Pictures of detections shown for an arm.
+const DETECTIONS: usize = 6;
+
+/// Writes both files into `out` and prints the table.
+pub(crate) fn write(out: &Path) -> Result<()> {
+    let about = About::read(out)?;
+    let results = Results::read(out, &about.arms)?;
+    if results.arms.is_empty() {
+        bail!("{} holds no finished run; `cargo xtask reproduce` makes them", out.display());
+    }
+    save(&out.join("results.json"), &(serde_json::to_string_pretty(&results)? + "\n"))?;
+    let mut body = format!("<p>{}</p>", escape(&about.about));
+    body += HONESTY;
+    body += "<h2>Results</h2>";
+    body += &table(&results);
+    body += "<h2>Curves</h2><div class=\"charts\">";
+    body += &charts(&results)?;
+    body += "</div>";
+    body += "<h2>What pretraining sees</h2>";
+    for arm in &results.arms {
+        for run in &arm.runs {
+            if let Some(html) = pictures::views(&run.path.join("views"))? {
+                body += &format!("<h3>{}</h3>{html}", escape(&arm.name));
+            }
+        }
+    }
+    body += "<h2>Detections on test images</h2><p>Left the truth, right what the detector found.</p>";
+    for arm in &results.arms {
+        let Some(run) = arm.runs.first() else { continue };
+        if let Some(html) = pictures::detections(&run.path.join("finetune/detections"), DETECTIONS)? {
+            body += &format!("<h3>{}, seed {}</h3>{html}", escape(&arm.name), run.seed);
+        }
+    }
+    body += &format!("<h2>Recipe</h2><pre>{}</pre>", escape(&about.recipe));
+    let title = format!("InsCon: {}", about.name);
+    save(&out.join("report.html"), &html::page(&title, &body))?;
+    shell::say(&results.markdown());
+    shell::say(&format!("{}", out.join("results.json").display()));
+    shell::say(&format!("{}", out.join("report.html").display()));
+    Ok(())
+}
+
+const HONESTY: &str = "<p>InsCon (arXiv 2203.07688) is public to us as its abstract; the method here is this \
+project's reconstruction. Differences to MoCo v2 are taken seed by seed; ± is the sample standard deviation \
+over seeds, so a difference within it says nothing.</p>";
+
+/// What a run's own recipe says of the experiment.
+struct About {
+    name: String,
+    about: String,
+    recipe: String,
+    /// Arms in the recipe's order, as `reproduce` left it.
+    arms: Vec<String>,
+}
+
+impl About {
+    fn read(out: &Path) -> Result<Self> {
+        let file = out.join("experiment.toml");
+        let recipe = fs::read_to_string(&file).with_context(|| {
+            format!("{} is missing: is this a folder of `cargo xtask reproduce`?", file.display())
+        })?;
+        let table: toml::Table = recipe.parse().with_context(|| format!("{}", file.display()))?;
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or("").to_owned();
+        let arms = table.get("arms").and_then(toml::Value::as_array).into_iter().flatten();
+        let arms = arms.filter_map(|arm| Some(arm.get("name")?.as_str()?.to_owned())).collect();
+        Ok(Self { name: text("name"), about: text("about"), recipe, arms })
+    }
+}
+
+/// Writes under a temporary name and renames.
+fn save(file: &Path, text: &str) -> Result<()> {
+    let temporary = file.with_extension("tmp");
+    fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
+    fs::rename(&temporary, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn table(results: &Results) -> String {
+    let metrics: Vec<_> = results.metrics().collect();
+    let mut head = vec!["arm".to_owned(), "seeds".to_owned()];
+    head.extend(metrics.iter().map(|m| m.heading.to_owned()));
+    let mut rows = vec![head];
+    for arm in &results.arms {
+        let mut row = vec![arm.name.clone(), arm.runs.len().to_string()];
+        row.extend(metrics.iter().map(|m| shown(arm.over_seeds.get(m.key), m, false)));
+        rows.push(row);
+    }
+    for arm in results.arms.iter().filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty()) {
+        let seeds = arm.minus_moco_v2.values().map(|s| s.seeds).max().unwrap_or(0);
+        let mut row = vec![format!("{} − {BASELINE}", arm.name), seeds.to_string()];
+        row.extend(metrics.iter().map(|m| shown(arm.minus_moco_v2.get(m.key), m, true)));
+        rows.push(row);
+    }
+    html::table(&rows)
+}
+
+/// A chart of the report: which lines of which log, under which names.
+struct Plot {
+    title: &'static str,
+    log: &'static str,
+    x: (&'static str, &'static str),
+    y: (&'static str, &'static str),
+    smooth: bool,
+}
+
+const PLOTS: [Plot; 9] = [
+    Plot {
+        title: "Pretraining: loss",
+        log: "pretrain/metrics.jsonl",
+        x: ("step", "/step"),
+        y: ("loss", "/loss"),
+        smooth: true,
+    },
+    Plot {
+        title: "Pretraining: instance term",
+        log: "pretrain/metrics.jsonl",
+        x: ("step", "/step"),
+        y: ("loss", "/instance"),
+        smooth: true,
+    },
+    Plot {
+        title: "Pretraining: cell term",
+        log: "pretrain/metrics.jsonl",
+        x: ("step", "/step"),
+        y: ("loss", "/cell"),
+        smooth: true,
+    },
+    Plot {
+        title: "Pretraining: top-1 of the instance contrast",
+        log: "pretrain/metrics.jsonl",
+        x: ("step", "/step"),
+        y: ("share", "/top1"),
+        smooth: true,
+    },
+    Plot {
+        title: "Pretraining: share of matched cells",
+        log: "pretrain/metrics.jsonl",
+        x: ("step", "/step"),
+        y: ("share", "/matched_cells"),
+        smooth: true,
+    },
+    Plot {
+        title: "Fine-tuning: loss",
+        log: "finetune/metrics.jsonl",
+        x: ("iteration", "/step"),
+        y: ("loss", "/loss"),
+        smooth: true,
+    },
+    Plot {
+        title: "Box AP during fine-tuning",
+        log: "finetune/metrics.jsonl",
+        x: ("iteration", "/iteration"),
+        y: ("AP", "/eval/bbox/ap"),
+        smooth: false,
+    },
+    Plot {
+        title: "Box AP50 during fine-tuning",
+        log: "finetune/metrics.jsonl",
+        x: ("iteration", "/iteration"),
+        y: ("AP50", "/eval/bbox/ap50"),
+        smooth: false,
+    },
+    Plot {
+        title: "Mask AP during fine-tuning",
+        log: "finetune/metrics.jsonl",
+        x: ("iteration", "/iteration"),
+        y: ("AP", "/eval/segm/ap"),
+        smooth: false,
+    },
+];
+
+/// Every plot that has data: one line a run, one colour an arm.
+fn charts(results: &Results) -> Result<String> {
+    let mut out = String::new();
+    for plot in &PLOTS {
+        let mut series = Vec::new();
+        for (colour, arm) in results.arms.iter().enumerate() {
+            let mut named = false;
+            for run in &arm.runs {
+                let points = points(&run.path.join(plot.log), plot.x.1, plot.y.1);
+                if points.is_empty() {
+                    continue;
+                }
+                let width = if plot.smooth { points.len().div_ceil(100) } else { 1 };
+                // The first run carries the arm's name into the legend.
+                let name = if named { String::new() } else { arm.name.clone() };
+                named = true;
+                series.push(Series { name, points: chart::smooth(&points, width), colour });
+            }
+        }
+        if let Some(svg) = chart::lines(plot.title, plot.x.0, plot.y.0, &series)? {
+            out += &svg;
+        }
+    }
+    Ok(out)
+}
+
+fn points(log: &Path, x: &str, y: &str) -> Vec<(f64, f64)> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let point = |line: &str| {
+        let value: Value = serde_json::from_str(line).ok()?;
+        Some((value.pointer(x)?.as_f64()?, value.pointer(y)?.as_f64()?))
+    };
+    text.lines().filter_map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_runs_becomes_a_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = dir.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        write("experiment.toml", "name = \"t\"\nabout = \"a < b\"\n[[arms]]\nname = \"inscon\"\n");
+        write("seed-0/inscon/finetune/eval.json", "{\"scores\": {\"bbox\": {\"ap\": 0.25}}}");
+        write(
+            "seed-0/inscon/pretrain/metrics.jsonl",
+            "{\"step\": 0, \"loss\": 5.0}\n{\"step\": 1, \"loss\": 4.0}\nbroken\n",
+        );
+        write_report(dir.path());
+        let html = fs::read_to_string(dir.path().join("report.html")).unwrap();
+        assert!(html.contains("a &lt; b") && html.contains("25.0"), "{html}");
+        assert!(html.contains("Pretraining: loss") && !html.contains("Mask AP"));
+        let results: Value =
+            serde_json::from_str(&fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
+        assert_eq!(results["arms"][0]["over_seeds"]["bbox_ap"]["mean"], 0.25);
+    }
+
+    fn write_report(dir: &Path) {
+        write(dir).unwrap();
+    }
+
+    #[test]
+    fn an_empty_folder_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(write(dir.path()).unwrap_err().to_string().contains("cargo xtask reproduce"));
+    }
+}
