@@ -1,0 +1,271 @@
+//! The whole detector.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+use super::fpn::last_level;
+use super::{
+    AnchorGenerator, BackboneNorm, BoxCoder, Detections, Fpn, LossDict, MaskRcnnConfig,
+    ProposalSelector, RoiHeads, Rpn, SampledRois, SamplingStats, Target,
+};
+use crate::{ModelError, NormMode, ResNet, ResNetConfig};
+
+/// Mask R-CNN with FPN (He et al., arXiv 1703.06870), or Faster R-CNN where `mask` is off.
+///
+/// Images of several sizes lie padded in the top left of one batch; `sizes` are their own
+/// `[height, width]`. Use [`Module::valid`] for inference without a gradient graph.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use inscon_model::ResNetConfig;
+/// use inscon_model::detection::{MaskRcnnConfig, Target};
+/// use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
+///
+/// # fn main() -> Result<(), inscon_model::ModelError> {
+/// let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+/// let device = Device::flex().autodiff();
+/// let resnet = ResNetConfig { depth: 18, width: 0.25, output_stride: 32 };
+/// let config = MaskRcnnConfig {
+///     num_classes: 2,
+///     mask: false,
+///     fpn_channels: 16,
+///     fc_dim: 32,
+///     ..Default::default()
+/// };
+/// let model = config.init(&resnet, &mut rng, &device)?;
+/// let images = Tensor::zeros([1, 3, 64, 64], &device);
+/// let target = Target { boxes: vec![[8.0, 8.0, 40.0, 40.0]], labels: vec![1], masks: None };
+/// let losses = model.forward_train(images, &[[64, 64]], &[target], &mut rng);
+/// let gradients = losses.total().backward();
+/// # let _ = gradients;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct MaskRcnn {
+    /// C2 to C5.
+    pub backbone: ResNet,
+    /// P2 to P5.
+    pub fpn: Fpn,
+    /// Proposals.
+    pub rpn: Rpn,
+    /// Classes, boxes, masks.
+    pub roi_heads: RoiHeads,
+    /// What it was made from.
+    #[module(skip)]
+    pub config: MaskRcnnConfig,
+    strides: [usize; 4],
+}
+
+impl MaskRcnnConfig {
+    /// A detector on a backbone with random weights; the backbone is drawn first.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for values that [`Self::validate`] or the backbone refuses.
+    pub fn init(
+        &self,
+        resnet: &ResNetConfig,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Result<MaskRcnn, ModelError> {
+        self.validate()?;
+        let backbone = resnet.init(rng, device)?;
+        let channels = resnet.channels();
+        Ok(MaskRcnn {
+            backbone,
+            fpn: Fpn::new(channels, self.fpn_channels, self.fpn_norm, rng, device),
+            rpn: Rpn::new(self, rng, device),
+            roi_heads: RoiHeads::new(self, rng, device),
+            config: self.clone(),
+            strides: resnet.strides(),
+        })
+    }
+}
+
+impl MaskRcnn {
+    /// P2 to P5 and, where there are five levels of anchors, P6.
+    ///
+    /// With `training` the norms follow [`MaskRcnnConfig::norm`]; otherwise all are at test.
+    /// Frozen stages use running statistics and get no gradient.
+    ///
+    /// # Shapes
+    /// - `images`: `[N, 3, H, W]`
+    /// - output: `[N, fpn_channels, H / stride, W / stride]`, rounded up
+    #[must_use]
+    pub fn features(&self, images: Tensor<4>, training: bool) -> Vec<Tensor<4>> {
+        let mode = match (training, self.config.norm) {
+            (true, BackboneNorm::Train) => NormMode::Train,
+            (true, BackboneNorm::Frozen) => NormMode::Frozen,
+            (false, _) => NormMode::Eval,
+        };
+        let frozen = self.config.frozen_stages;
+        let of_stage = |stage: usize| {
+            if stage < frozen {
+                NormMode::Frozen
+            } else {
+                mode
+            }
+        };
+        let cut = |stage: usize, x: Tensor<4>| if stage < frozen { x.detach() } else { x };
+
+        let x = cut(0, self.backbone.forward_stem(images, of_stage(0), 1));
+        let layer = |stage: usize, x: Tensor<4>| {
+            cut(
+                stage,
+                self.backbone
+                    .forward_layer(stage - 1, x, of_stage(stage), 1),
+            )
+        };
+        let c2 = layer(1, x);
+        let c3 = layer(2, c2.clone());
+        let c4 = layer(3, c3.clone());
+        let c5 = layer(4, c4.clone());
+        let fpn_mode = if training {
+            NormMode::Train
+        } else {
+            NormMode::Eval
+        };
+        let mut features = self.fpn.forward([c2, c3, c4, c5], fpn_mode).to_vec();
+        if self.config.anchor_sizes.len() == 5 {
+            features.push(last_level(features[3].clone()));
+        }
+        features
+    }
+
+    /// The losses of one batch. An image without ground truth trains as background.
+    ///
+    /// # Shapes
+    /// - `images`: `[N, 3, H, W]`, normalised, padded
+    ///
+    /// # Panics
+    /// If sizes or targets are not N, a size exceeds the batch's, a target's lengths differ, a
+    /// label is not below `num_classes`, or a mask is missing or not of its image's size.
+    pub fn forward_train(
+        &self,
+        images: Tensor<4>,
+        sizes: &[[usize; 2]],
+        targets: &[Target],
+        rng: &mut impl Rng,
+    ) -> LossDict {
+        let config = &self.config;
+        check_sizes(&images, sizes);
+        check_targets(config, sizes, targets);
+        let features = self.features(images, true);
+        let rpn = self.rpn.forward(&features);
+        let anchors = rpn.anchors(&self.anchor_generator(), &self.anchor_strides());
+        let selector = ProposalSelector {
+            pre_nms: config.rpn_pre_nms_train,
+            post_nms: config.rpn_post_nms_train,
+            nms: config.rpn_nms,
+            min_size: config.rpn_min_size,
+        };
+        let proposals = rpn.proposals(selector, self.rpn_coder(), &anchors, sizes);
+        let rpn_loss = rpn.loss(config, &anchors, targets, rng);
+        let sampled = SampledRois::draw(config, &proposals, targets, rng);
+        let roi_loss = self
+            .roi_heads
+            .loss(config, self.strides, &features, &sampled, targets);
+        LossDict {
+            rpn_cls: rpn_loss.cls,
+            rpn_box: rpn_loss.bbox,
+            cls: roi_loss.cls,
+            bbox: roi_loss.bbox,
+            mask: roi_loss.mask,
+            stats: SamplingStats {
+                rpn_positives: rpn_loss.positives,
+                rpn_negatives: rpn_loss.negatives,
+                proposals: proposals.iter().map(|image| image.boxes.len()).sum(),
+                non_finite_proposals: proposals.iter().map(|image| image.non_finite).sum(),
+                roi_positives: sampled.positives,
+                roi_negatives: sampled.rois.len() - sampled.positives,
+            },
+        }
+    }
+
+    /// Detections of each image, in the pixels of `images`.
+    ///
+    /// # Panics
+    /// If sizes are not N, or a size exceeds the batch's.
+    #[must_use]
+    pub fn infer(&self, images: Tensor<4>, sizes: &[[usize; 2]]) -> Vec<Detections> {
+        let config = &self.config;
+        check_sizes(&images, sizes);
+        let features = self.features(images, false);
+        let rpn = self.rpn.forward(&features);
+        let anchors = rpn.anchors(&self.anchor_generator(), &self.anchor_strides());
+        let selector = ProposalSelector {
+            pre_nms: config.rpn_pre_nms_test,
+            post_nms: config.rpn_post_nms_test,
+            nms: config.rpn_nms,
+            min_size: config.rpn_min_size,
+        };
+        let proposals = rpn.proposals(selector, self.rpn_coder(), &anchors, sizes);
+        self.roi_heads
+            .infer(config, self.strides, &features, &proposals, sizes)
+    }
+
+    fn anchor_generator(&self) -> AnchorGenerator {
+        AnchorGenerator::new(&self.config.anchor_sizes, &self.config.anchor_ratios)
+    }
+
+    /// Strides of P2 to P5 and, if it is there, P6.
+    fn anchor_strides(&self) -> Vec<usize> {
+        let mut strides = self.strides.to_vec();
+        strides.push(2 * self.strides[3]);
+        strides.truncate(self.config.anchor_sizes.len());
+        strides
+    }
+
+    fn rpn_coder(&self) -> BoxCoder {
+        BoxCoder::new(self.config.rpn_box_weights, self.config.box_scale_clamp)
+    }
+}
+
+fn check_sizes(images: &Tensor<4>, sizes: &[[usize; 2]]) {
+    let [n, _, height, width] = images.dims();
+    assert_eq!(
+        n,
+        sizes.len(),
+        "images {:?} and {} sizes",
+        images.dims(),
+        sizes.len()
+    );
+    for size in sizes {
+        assert!(
+            size[0] <= height && size[1] <= width,
+            "image {size:?} in [{height}, {width}]"
+        );
+    }
+}
+
+fn check_targets(config: &MaskRcnnConfig, sizes: &[[usize; 2]], targets: &[Target]) {
+    assert_eq!(sizes.len(), targets.len(), "images and targets");
+    for (image, (target, &[height, width])) in targets.iter().zip(sizes).enumerate() {
+        let objects = target.boxes.len();
+        assert_eq!(
+            objects,
+            target.labels.len(),
+            "boxes and labels of image {image}"
+        );
+        let limit = config.num_classes;
+        assert!(
+            target.labels.iter().all(|&label| label < limit),
+            "image {image}: labels {:?} of {limit} classes",
+            target.labels
+        );
+        if config.mask && objects > 0 {
+            let masks = target.masks.as_deref().unwrap_or_default();
+            assert_eq!(objects, masks.len(), "boxes and masks of image {image}");
+            for mask in masks {
+                let found = [mask.height, mask.width];
+                assert_eq!(found, [height, width], "mask and image {image}");
+                assert_eq!(
+                    mask.data.len(),
+                    height * width,
+                    "pixels of a mask of image {image}"
+                );
+            }
+        }
+    }
+}

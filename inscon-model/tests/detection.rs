@@ -1,0 +1,505 @@
+//! The detector as a whole: losses, gradients, images without objects, padding, and an overfit.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use common::{noise_tensor, rng};
+use inscon_model::detection::{
+    BackboneNorm, BitMask, BoxCoder, Detections, FpnNorm, LossDict, MaskRcnn, MaskRcnnConfig,
+    Target, iou, nms, paste_mask,
+};
+use inscon_model::{ResNetConfig, is_buffer, state_dict};
+use proptest::prelude::*;
+use rand::RngExt;
+
+const RESNET: ResNetConfig = ResNetConfig {
+    depth: 18,
+    width: 0.125,
+    output_stride: 32,
+};
+
+fn slim() -> MaskRcnnConfig {
+    MaskRcnnConfig {
+        num_classes: 2,
+        fpn_channels: 16,
+        anchor_sizes: [12.0, 24.0, 48.0, 96.0].map(|size| vec![size]).to_vec(),
+        rpn_batch_per_image: 64,
+        rpn_pre_nms_train: 100,
+        rpn_post_nms_train: 50,
+        rpn_pre_nms_test: 100,
+        rpn_post_nms_test: 30,
+        roi_batch_per_image: 32,
+        pooler_canonical_size: 56.0,
+        fc_dim: 64,
+        mask_convs: 1,
+        mask_channels: 16,
+        ..Default::default()
+    }
+}
+
+fn rectangle(bbox: [usize; 4], [height, width]: [usize; 2]) -> BitMask {
+    let [x0, y0, x1, y1] = bbox;
+    let mut mask = BitMask::zeros(height, width);
+    for y in y0..y1 {
+        mask.data[y * width + x0..y * width + x1].fill(1);
+    }
+    mask
+}
+
+fn target(objects: &[([usize; 4], usize)], size: [usize; 2]) -> Target {
+    Target {
+        boxes: objects
+            .iter()
+            .map(|(bbox, _)| bbox.map(|v| v as f32))
+            .collect(),
+        labels: objects.iter().map(|(_, label)| *label).collect(),
+        masks: Some(
+            objects
+                .iter()
+                .map(|(bbox, _)| rectangle(*bbox, size))
+                .collect(),
+        ),
+    }
+}
+
+fn finite(losses: &LossDict) -> Vec<f32> {
+    let terms: Vec<f32> = losses
+        .terms()
+        .into_iter()
+        .map(|(_, term)| term.into_scalar::<f32>())
+        .collect();
+    assert!(terms.iter().all(|term| term.is_finite()), "{terms:?}");
+    let total = losses.total().into_scalar::<f32>();
+    assert!((total - terms.iter().sum::<f32>()).abs() < 1e-5 * total.max(1.0));
+    terms
+}
+
+/// Largest absolute gradient of every parameter; `None` without gradient.
+fn gradients(model: &MaskRcnn, gradients: &Gradients) -> BTreeMap<String, Option<f32>> {
+    struct Visit<'a> {
+        gradients: &'a Gradients,
+        path: Vec<String>,
+        found: BTreeMap<String, Option<f32>>,
+    }
+    impl ModuleVisitor for Visit<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.gradients);
+            let largest = gradient.map(|g| g.abs().max().into_scalar::<f32>());
+            self.found.insert(self.path.join("."), largest);
+        }
+    }
+    let mut visit = Visit {
+        gradients,
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    model.visit(&mut visit);
+    visit.found
+}
+
+fn batch(device: &Device) -> (Tensor<4>, [[usize; 2]; 2], Vec<Target>) {
+    let images = noise_tensor([2, 3, 96, 128], 1, device);
+    let sizes = [[96, 128], [80, 90]];
+    let targets = vec![
+        target(&[([10, 10, 34, 40], 0), ([60, 20, 120, 90], 1)], sizes[0]),
+        target(&[([5, 30, 80, 70], 1)], sizes[1]),
+    ];
+    (images, sizes, targets)
+}
+
+#[test]
+fn every_trained_parameter_gets_a_finite_gradient() {
+    let device = Device::flex().autodiff();
+    let cases = [
+        slim(),
+        MaskRcnnConfig {
+            fpn_norm: FpnNorm::Batch,
+            mask: false,
+            ..slim()
+        },
+        MaskRcnnConfig {
+            anchor_sizes: vec![vec![12.0, 20.0]; 5],
+            rpn_smooth_l1_beta: 0.1,
+            ..slim()
+        },
+    ];
+    for config in cases {
+        let model = config.init(&RESNET, &mut rng(1), &device).unwrap();
+        let (images, sizes, targets) = batch(&device);
+        let losses = model.forward_train(images, &sizes, &targets, &mut rng(2));
+        let terms = finite(&losses);
+        assert_eq!(terms.len(), if config.mask { 5 } else { 4 });
+        assert!(terms.iter().all(|term| *term > 0.0), "{terms:?}");
+        assert!(losses.stats.rpn_positives > 0 && losses.stats.roi_positives > 0);
+        assert_eq!(losses.stats.rpn_positives + losses.stats.rpn_negatives, 128);
+        assert_eq!(losses.stats.non_finite_proposals, 0);
+        for (name, gradient) in gradients(&model, &losses.total().backward()) {
+            if is_buffer(&name) {
+                assert_eq!(gradient, None, "{name}");
+            } else {
+                let largest = gradient.unwrap_or_else(|| panic!("{name} has no gradient"));
+                assert!(largest.is_finite(), "{name}: {largest}");
+                // A bias before a batch norm has none by construction; there are none here.
+                assert!(largest > 0.0, "the gradient of {name} is zero");
+            }
+        }
+    }
+}
+
+/// At the start all classes are as good as equal, anchors at one half, masks at one half.
+#[test]
+fn first_losses_are_those_of_a_guess() {
+    let device = Device::flex();
+    let model = slim().init(&RESNET, &mut rng(3), &device).unwrap();
+    let (images, sizes, targets) = batch(&device);
+    let losses = model.forward_train(images, &sizes, &targets, &mut rng(4));
+    let terms = finite(&losses);
+    let ln2 = std::f32::consts::LN_2;
+    assert!((terms[0] - ln2).abs() < 0.05, "objectness {}", terms[0]);
+    assert!((terms[2] - 3f32.ln()).abs() < 0.1, "classes {}", terms[2]);
+    assert!((terms[4] - ln2).abs() < 0.01, "masks {}", terms[4]);
+}
+
+#[test]
+fn frozen_parts_have_no_gradient_and_keep_their_statistics() {
+    let device = Device::flex().autodiff();
+    let config = MaskRcnnConfig {
+        frozen_stages: 2,
+        norm: BackboneNorm::Train,
+        ..slim()
+    };
+    let model = config.init(&RESNET, &mut rng(1), &device).unwrap();
+    let before = state_dict(&model);
+    let (images, sizes, targets) = batch(&device);
+    let losses = model.forward_train(images.clone(), &sizes, &targets, &mut rng(2));
+    let found = gradients(&model, &losses.total().backward());
+    let after = state_dict(&model);
+    for (name, gradient) in &found {
+        let frozen = ["backbone.conv1", "backbone.bn1", "backbone.layer1"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+        assert_eq!(gradient.is_none(), frozen || is_buffer(name), "{name}");
+        if is_buffer(name) {
+            assert_eq!(before[name] == after[name], frozen, "{name}");
+        }
+    }
+
+    let config = MaskRcnnConfig {
+        norm: BackboneNorm::Frozen,
+        ..slim()
+    };
+    let model = config.init(&RESNET, &mut rng(1), &device).unwrap();
+    let before = state_dict(&model);
+    let losses = model.forward_train(images, &sizes, &targets, &mut rng(2));
+    let found = gradients(&model, &losses.total().backward());
+    assert_eq!(before, state_dict(&model));
+    assert!(found["backbone.conv1.weight"].is_some());
+    assert!(found["backbone.layer2.0.bn1.weight"].is_none());
+}
+
+#[test]
+fn images_without_objects_train() {
+    let device = Device::flex().autodiff();
+    let model = slim().init(&RESNET, &mut rng(5), &device).unwrap();
+    let (images, sizes, mut targets) = batch(&device);
+    for empty in [vec![1], vec![0, 1]] {
+        for image in empty {
+            targets[image] = Target::default();
+        }
+        let losses = model.forward_train(images.clone(), &sizes, &targets, &mut rng(6));
+        let terms = finite(&losses);
+        let none = targets.iter().all(|t| t.boxes.is_empty());
+        assert_eq!(
+            terms[1] == 0.0 && terms[3] == 0.0 && terms[4] == 0.0,
+            none,
+            "{terms:?}"
+        );
+        let found = gradients(&model, &losses.total().backward());
+        assert!(found.values().flatten().all(|g| g.is_finite()));
+        assert!(found["rpn.objectness_logits.weight"].is_some_and(|g| g > 0.0));
+    }
+}
+
+/// A degenerate box is nobody's; NaN weights give no proposals, not a panic.
+#[test]
+fn bad_numbers_do_not_panic() {
+    let device = Device::flex().autodiff();
+    let model = slim().init(&RESNET, &mut rng(5), &device).unwrap();
+    let (images, sizes, mut targets) = batch(&device);
+    targets[0].boxes[0] = [10.0, 10.0, 10.0, 40.0];
+    finite(&model.forward_train(images.clone(), &sizes, &targets, &mut rng(6)));
+
+    let broken = images * f32::NAN;
+    let losses = model.forward_train(broken.clone(), &sizes, &targets, &mut rng(6));
+    assert!(losses.stats.non_finite_proposals > 0);
+    assert_eq!(losses.stats.proposals, 0);
+    let found = model.valid().infer(broken.inner(), &sizes);
+    assert!(found.iter().all(Detections::is_empty));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses() {
+    let device = Device::flex();
+    let model = slim().init(&RESNET, &mut rng(7), &device).unwrap();
+    let (images, sizes, targets) = batch(&device);
+    let run = |seed| finite(&model.forward_train(images.clone(), &sizes, &targets, &mut rng(seed)));
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn stays_inside_the_image() {
+    let device = Device::flex();
+    let config = MaskRcnnConfig {
+        score_threshold: 0.0,
+        ..slim()
+    };
+    let model = config.init(&RESNET, &mut rng(8), &device).unwrap();
+    let (images, sizes, _) = batch(&device);
+    let found = model.infer(images, &sizes);
+    assert_eq!(found.len(), 2);
+    for (detections, [height, width]) in found.iter().zip(sizes) {
+        assert!(!detections.is_empty() && detections.len() <= 100);
+        for [x0, y0, x1, y1] in &detections.boxes {
+            assert!(*x0 >= 0.0 && *y0 >= 0.0 && x0 <= x1 && y0 <= y1);
+            assert!(*x1 <= width as f32 && *y1 <= height as f32);
+        }
+        assert!(detections.scores.windows(2).all(|pair| pair[0] >= pair[1]));
+        let masks = detections.masks.as_ref().unwrap();
+        assert_eq!(detections.mask_side, 28);
+        assert!(masks.len() == detections.len() && masks.iter().all(|m| m.len() == 28 * 28));
+    }
+}
+
+/// Output stride 16 has two maps of one size in the pyramid.
+#[test]
+fn dilated_backbone() {
+    let device = Device::flex();
+    let resnet = ResNetConfig {
+        output_stride: 16,
+        ..RESNET
+    };
+    let config = MaskRcnnConfig {
+        anchor_sizes: vec![vec![32.0]; 5],
+        ..slim()
+    };
+    let model = config.init(&resnet, &mut rng(9), &device).unwrap();
+    let features = model.features(Tensor::ones([1, 3, 96, 64], &device), false);
+    let sizes: Vec<[usize; 2]> = features
+        .iter()
+        .map(|f| [f.dims()[2], f.dims()[3]])
+        .collect();
+    assert_eq!(sizes, [[24, 16], [12, 8], [6, 4], [6, 4], [3, 2]]);
+    let (images, sizes, targets) = batch(&device);
+    finite(&model.forward_train(images, &sizes, &targets, &mut rng(2)));
+}
+
+/// Adam, kept to what the overfit needs.
+struct Adam {
+    lr: f64,
+    step: i32,
+    moments: BTreeMap<String, (Tensor<1>, Tensor<1>)>,
+}
+
+impl Adam {
+    fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients) -> M {
+        struct Update<'a> {
+            adam: &'a mut Adam,
+            gradients: &'a mut Gradients,
+        }
+        impl ModuleMapper for Update<'_> {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let (id, value, mapper) = param.consume();
+                let Some(gradient) = value.grad_remove(self.gradients) else {
+                    return Param::from_mapped_value(id, value, mapper);
+                };
+                let value = value.inner();
+                let shape = value.dims();
+                let gradient: Tensor<1> = gradient.reshape([-1]);
+                let (mut m, mut v) = match self.adam.moments.remove(&id.to_string()) {
+                    Some(moments) => moments,
+                    None => (gradient.zeros_like(), gradient.zeros_like()),
+                };
+                m = m * 0.9 + gradient.clone() * 0.1;
+                v = v * 0.99 + gradient.square() * 0.01;
+                self.adam
+                    .moments
+                    .insert(id.to_string(), (m.clone(), v.clone()));
+                let m = m / (1.0 - 0.9f64.powi(self.adam.step));
+                let v = v / (1.0 - 0.99f64.powi(self.adam.step));
+                let value = value - (m / (v.sqrt() + 1e-8)).reshape(shape) * self.adam.lr;
+                Param::from_mapped_value(id, Tensor::from_inner(value).require_grad(), mapper)
+            }
+        }
+        self.step += 1;
+        module.map(&mut Update {
+            adam: self,
+            gradients,
+        })
+    }
+}
+
+/// Bright (class 0) and dark (class 1) rectangles on grey.
+fn scene(objects: &[([usize; 4], usize)], [height, width]: [usize; 2]) -> Vec<f32> {
+    let mut pixels = vec![0.0; 3 * height * width];
+    for (mask, (_, class)) in objects.iter().map(|o| (rectangle(o.0, [height, width]), o)) {
+        for channel in 0..3 {
+            for (pixel, inside) in mask.data.iter().enumerate() {
+                if *inside == 1 {
+                    pixels[channel * height * width + pixel] = [1.5, -1.5][*class];
+                }
+            }
+        }
+    }
+    pixels
+}
+
+fn mask_iou(a: &BitMask, b: &BitMask) -> f32 {
+    let both = a
+        .data
+        .iter()
+        .zip(&b.data)
+        .filter(|(a, b)| **a == 1 && **b == 1)
+        .count();
+    both as f32 / (a.area() + b.area() - both) as f32
+}
+
+/// Training on four pictures finds their boxes and masks again.
+#[test]
+fn overfits_four_pictures() {
+    let device = Device::flex().autodiff();
+    let size = [96, 96];
+    let scenes: [&[([usize; 4], usize)]; 4] = [
+        &[([10, 12, 40, 44], 0), ([52, 40, 90, 84], 1)],
+        &[([30, 20, 74, 60], 1)],
+        &[([4, 50, 36, 92], 0), ([48, 8, 88, 40], 0)],
+        &[],
+    ];
+    let pixels: Vec<f32> = scenes
+        .iter()
+        .flat_map(|objects| scene(objects, size))
+        .collect();
+    let images = Tensor::<4>::from_data(TensorData::new(pixels, [4, 3, 96, 96]), &device);
+    let targets: Vec<Target> = scenes.iter().map(|objects| target(objects, size)).collect();
+    let sizes = [size; 4];
+
+    let mut model = slim().init(&RESNET, &mut rng(10), &device).unwrap();
+    let mut adam = Adam {
+        lr: 3e-3,
+        step: 0,
+        moments: BTreeMap::new(),
+    };
+    let mut sampling = rng(11);
+    let mut history = Vec::new();
+    for step in 0..STEPS {
+        adam.lr = if step < STEPS * 2 / 3 { 3e-3 } else { 6e-4 };
+        let losses = model.forward_train(images.clone(), &sizes, &targets, &mut sampling);
+        history.push(losses.total().into_scalar::<f32>());
+        let mut gradients = losses.total().backward();
+        model = adam.step(model, &mut gradients);
+    }
+    let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
+    let (first, last) = (mean(&history[..5]), mean(&history[STEPS - 5..]));
+    println!("loss {first} to {last}");
+    assert!(last < 0.2 * first, "loss {first} to {last}");
+
+    let found = model.valid().infer(images.inner(), &sizes);
+    for (image, (detections, target)) in found.iter().zip(&targets).enumerate() {
+        let sure = detections
+            .scores
+            .iter()
+            .filter(|score| **score > 0.5)
+            .count();
+        assert_eq!(
+            sure,
+            target.boxes.len(),
+            "image {image}: {:?}",
+            detections.scores
+        );
+        for (truth, bbox) in target.boxes.iter().enumerate() {
+            let best = (0..sure)
+                .max_by(|&a, &b| {
+                    let overlap = |i: usize| iou(detections.boxes[i], *bbox);
+                    overlap(a).total_cmp(&overlap(b))
+                })
+                .unwrap();
+            assert_eq!(
+                detections.labels[best], target.labels[truth],
+                "image {image}"
+            );
+            let overlap = iou(detections.boxes[best], *bbox);
+            assert!(overlap > 0.7, "image {image}: box IoU {overlap}");
+            let probs = &detections.masks.as_ref().unwrap()[best];
+            let mask = paste_mask(probs, 28, detections.boxes[best], 96, 96);
+            let overlap = mask_iou(&mask, &target.masks.as_ref().unwrap()[truth]);
+            assert!(overlap > 0.7, "image {image}: mask IoU {overlap}");
+        }
+    }
+}
+
+const STEPS: usize = 150;
+
+/// Suppression by its definition: the best goes first and takes out what overlaps it.
+fn naive_nms(boxes: &[[f32; 4]], scores: &[f32], threshold: f32) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..boxes.len()).collect();
+    let mut kept = Vec::new();
+    while let Some(&first) = left.first() {
+        let best = left
+            .iter()
+            .copied()
+            .fold(first, |a, b| if scores[b] > scores[a] { b } else { a });
+        kept.push(best);
+        left.retain(|&i| i != best && iou(boxes[best], boxes[i]) <= threshold);
+    }
+    kept
+}
+
+#[test]
+fn nms_is_its_definition() {
+    let mut rng = rng(12);
+    for _ in 0..50 {
+        let number = rng.random_range(0..80);
+        let boxes: Vec<[f32; 4]> = (0..number)
+            .map(|_| {
+                // Whole numbers make ties and equal boxes.
+                let mut draw = |n: i32| rng.random_range(0..n) as f32;
+                let (x, y) = (draw(12), draw(12));
+                [x, y, x + draw(8), y + draw(8)]
+            })
+            .collect();
+        let scores: Vec<f32> = (0..number)
+            .map(|_| rng.random_range(0..20) as f32 / 20.0)
+            .collect();
+        for threshold in [0.0, 0.3, 0.5, 0.7] {
+            let got = nms(&boxes, &scores, threshold, usize::MAX);
+            assert_eq!(got, naive_nms(&boxes, &scores, threshold));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn box_coder_round_trip(
+        from in (-50f32..50.0, -50f32..50.0, 1f32..100.0, 1f32..100.0),
+        to in (-50f32..50.0, -50f32..50.0, 1f32..100.0, 1f32..100.0),
+    ) {
+        let corner = |(x, y, w, h): (f32, f32, f32, f32)| [x, y, x + w, y + h];
+        let (from, to) = (corner(from), corner(to));
+        for weights in [[1.0; 4], [10.0, 10.0, 5.0, 5.0]] {
+            let coder = BoxCoder::new(weights, 10.0);
+            let back = coder.decode(from, coder.encode(from, to));
+            for (a, b) in back.iter().zip(to) {
+                prop_assert!((a - b).abs() < 1e-3, "{back:?} against {to:?}");
+            }
+        }
+    }
+}
