@@ -1,7 +1,7 @@
 //! Masks survive their encodings, and nothing a file can say makes the crate panic.
 
 use inscon_eval::{
-    Annotation, Category, CocoDataset, CocoParams, Detection, EvalError, Image, IouType, Rle,
+    Annotation, Category, CocoDataset, CocoParams, Detection, EvalError, Image, IouType, Mode, Rle,
     Segmentation, evaluate_coco, load_detections, save_detections,
 };
 use proptest::collection::vec;
@@ -244,4 +244,32 @@ fn evaluation_errors_name_the_detection() {
         .unwrap()
         .summary();
     assert_eq!((none.ap, none.ar100, none.ap_large), (0.0, 0.0, -1.0));
+}
+
+#[test]
+fn corrected_mode_mends_what_strict_mode_copies() {
+    let evaluate = |ids: [u64; 2], limits: [usize; 3], mode| {
+        let mut data = dataset();
+        for (a, id) in data.annotations.iter_mut().zip(ids) {
+            a.id = id;
+        }
+        data.annotations[1].bbox = [10.0, 10.0, 4.0, 4.0];
+        let found: Vec<Detection> = data
+            .annotations
+            .iter()
+            .map(|a| Detection::of_box(1, 1, 0.5, a.bbox))
+            .collect();
+        let mut params = CocoParams::new(IouType::Bbox);
+        params.mode = mode;
+        params.max_detections = limits.to_vec();
+        evaluate_coco(&data, &found, &params).unwrap().summary()
+    };
+    let coco = [1, 10, 100];
+    for ids in [[3, 3], [0, 1]] {
+        // Half of the truth cannot be found.
+        assert_eq!(evaluate(ids, coco, Mode::Strict).ar100, 0.5, "{ids:?}");
+        assert_eq!(evaluate(ids, coco, Mode::Corrected).ar100, 1.0, "{ids:?}");
+    }
+    assert_eq!(evaluate([1, 2], [1, 10, 50], Mode::Strict).ap, -1.0);
+    assert!(evaluate([1, 2], [1, 10, 50], Mode::Corrected).ap > 0.99);
 }

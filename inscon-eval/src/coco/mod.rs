@@ -12,6 +12,7 @@ mod matching;
 mod params;
 mod polygon;
 mod rle_text;
+mod runs;
 mod segmentation;
 mod shape;
 mod summary;

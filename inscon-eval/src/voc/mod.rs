@@ -3,6 +3,8 @@
 mod average_precision;
 mod evaluate;
 mod rounding;
+mod summary;
 
 pub use average_precision::*;
 pub use evaluate::*;
+pub use summary::*;
