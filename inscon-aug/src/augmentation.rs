@@ -15,8 +15,8 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation of ImageNet's channels, of values in `[0, 1]`.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// How instance views are drawn. The default is MoCo v2's recipe (`recipes.md`), in its order: random resized crop,
-/// colour jitter, greyscale, blur, horizontal flip; then normalisation.
+/// How instance views are drawn. The default is MoCo v2's recipe (`recipes.md`), in its order:
+/// random resized crop, colour jitter, greyscale, blur, horizontal flip; then normalisation.
 ///
 /// In a file, every field may be left out; unknown ones are refused:
 ///
@@ -204,7 +204,8 @@ impl ViewAugmentation {
     }
 }
 
-/// A drawn view: plain data that says which pixels to show and how, and can be written down and applied again.
+/// A drawn view: plain data that says which pixels to show and how, and can be written down and
+/// applied again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SampledView {

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// An axis-aligned box `[x0, x1) × [y0, y1)` in continuous coordinates.
 ///
-/// Coordinates are pixel *edges*: the pixel in column `i` covers `[i, i + 1)`, its centre is at `i + ½`, and the box of
-/// a whole image is `(0, 0, width, height)`. COCO's `xywh` lives in `inscon-eval` alone.
+/// Coordinates are pixel *edges*: the pixel in column `i` covers `[i, i + 1)`, its centre is at `i
+/// + ½`, and the box of a whole image is `(0, 0, width, height)`. COCO's `xywh` lives in
+/// `inscon-eval` alone.
 ///
 /// ```
 /// use inscon_aug::BBox;

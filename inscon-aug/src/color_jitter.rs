@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::grayscale::luma;
 use crate::rng::{chance, shuffle, uniform};
 
-/// torchvision's `ColorJitter`, applied with probability `p`. Defaults: MoCo v2's (.4, .4, .4, .1), p .8.
+/// torchvision's `ColorJitter`, applied with probability `p`. Defaults: MoCo v2's (.4, .4, .4, .1),
+/// p .8.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColorJitter {
@@ -36,7 +37,8 @@ impl Default for ColorJitter {
 }
 
 impl ColorJitter {
-    /// Draws the operations, in the order in which they are to be applied; none with probability `1 − p`.
+    /// Draws the operations, in the order in which they are to be applied; none with probability `1
+    /// − p`.
     pub fn sample(&self, rng: &mut impl Rng) -> Vec<ColorOp> {
         if !chance(rng, self.p) {
             return Vec::new();
@@ -119,59 +121,59 @@ fn saturate(img: &mut RgbImage, factor: f32) {
     }
 }
 
-/// torchvision's `adjust_hue` on PIL images: to 8-bit HSV, add with wrap-around, back.
+/// torchvision's `adjust_hue` on PIL images: to 8-bit HSV, add with wrap-around, back. Without
+/// branches: on busy pictures their misprediction costs more than the arithmetic.
 fn shift_hue(img: &mut RgbImage, turns: f32) {
     // torchvision truncates towards zero before wrapping to a byte.
     let shift = (f64::from(turns) * 255.0) as i32 as u8;
-    let sectors: [(u8, f32); 256] = std::array::from_fn(|h| {
+    // Sixth of the circle and position within it, of each 8-bit hue.
+    let sectors: [(usize, f32); 256] = std::array::from_fn(|h| {
         let position = h as f64 * 6.0 / 255.0;
-        (
-            position.floor() as u8 % 6,
-            (position - position.floor()) as f32,
-        )
+        (position as usize % 6, (position - position.floor()) as f32)
     });
+    let shares: [f32; 256] = std::array::from_fn(|s| (s as f64 / 255.0) as f32);
+    // Which of [v, p, q, t] are red, green and blue.
+    const CHANNELS: [[usize; 3]; 6] = [
+        [0, 3, 1],
+        [2, 0, 1],
+        [1, 0, 3],
+        [1, 2, 0],
+        [3, 1, 0],
+        [0, 1, 2],
+    ];
     let (pixels, _) = img.as_chunks_mut::<3>();
     for pixel in pixels {
         let [h, s, v] = hsv(*pixel);
-        if s == 0 {
-            *pixel = [v; 3];
-            continue;
-        }
         let (sector, fraction) = sectors[usize::from(h.wrapping_add(shift))];
-        let saturation = (f64::from(s) / 255.0) as f32;
-        let level = |share: f32| (f64::from(v) * (1.0 - f64::from(share)) + 0.5) as u8;
-        let p = level(saturation);
-        let q = level(saturation * fraction);
-        let t = (f64::from(v) * (1.0 - f64::from(saturation) * (1.0 - f64::from(fraction))) + 0.5)
-            as u8;
-        *pixel = match sector {
-            0 => [v, t, p],
-            1 => [q, v, p],
-            2 => [p, v, t],
-            3 => [p, q, v],
-            4 => [t, p, v],
-            _ => [v, p, q],
-        };
+        let saturation = shares[usize::from(s)];
+        let level = |missing: f64| (f64::from(v) * (1.0 - missing) + 0.5) as u8;
+        let levels = [
+            v,
+            level(f64::from(saturation)),
+            level(f64::from(saturation * fraction)),
+            level(f64::from(saturation) * (1.0 - f64::from(fraction))),
+        ];
+        *pixel = CHANNELS[sector].map(|c| levels[c]);
     }
 }
 
-/// PIL's `rgb2hsv`, with its mixture of single and double precision.
+/// PIL's `rgb2hsv`, with its mixture of single and double precision. Grey has saturation 0 and a
+/// hue without meaning.
+#[inline(always)]
 fn hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     let max = r.max(g).max(b);
     let min = r.min(g).min(b);
-    if max == min {
-        return [0, 0, max];
-    }
-    let range = f32::from(max - min);
-    let saturation = range / f32::from(max);
-    let part = |v: u8| f32::from(max - v) / range;
-    let hue = if r == max {
-        part(b) - part(g)
+    let range = f32::from((max - min).max(1));
+    let saturation = f32::from(max - min) / f32::from(max.max(1));
+    let (base, plus, minus) = if r == max {
+        (0.0, b, g)
     } else if g == max {
-        (2.0 + f64::from(part(r)) - f64::from(part(b))) as f32
+        (2.0, r, b)
     } else {
-        (4.0 + f64::from(part(g)) - f64::from(part(r))) as f32
+        (4.0, g, r)
     };
+    let part = |v: u8| f64::from(f32::from(max - v) / range);
+    let hue = (base + part(plus) - part(minus)) as f32;
     let turned = f64::from(hue) / 6.0 + 1.0;
     let hue = (if turned >= 1.0 { turned - 1.0 } else { turned }) as f32;
     [

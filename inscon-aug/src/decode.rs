@@ -4,19 +4,22 @@ use std::io::Cursor;
 use std::panic::catch_unwind;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::AugError;
 
-/// Decodes a JPEG, PNG, WebP, BMP or TIFF file to RGB, as PIL's `ImageOps.exif_transpose(image).convert("RGB")` does: grey is
-/// tripled, alpha is dropped, palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted ones, EXIF
-/// orientation is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit *grey* at 255 instead, which
-/// whitens it). Colour profiles are ignored.
+/// Decodes a JPEG, PNG, WebP, BMP or TIFF file to RGB, as PIL's
+/// `ImageOps.exif_transpose(image).convert("RGB")` does: grey is tripled, alpha is dropped,
+/// palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted ones, EXIF orientation
+/// is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit *grey* at 255 instead,
+/// which whitens it). Colour profiles are ignored.
 ///
-/// A truncated JPEG is an error, as in PIL: the decoder would fill the rest with grey and say nothing.
+/// A truncated JPEG is an error, as in PIL: the decoder would fill the rest with grey and say
+/// nothing.
 ///
 /// # Errors
-/// [`AugError`] for whatever is wrong with the bytes; broken files never panic. Images that need more than 512 MiB are refused.
+/// [`AugError`] for whatever is wrong with the bytes; broken files never panic. Images that need
+/// more than 512 MiB are refused.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, AugError> {
     let format = image::guess_format(bytes).map_err(|_| AugError::UnknownFormat(bytes.len()))?;
     let known = [
@@ -35,6 +38,8 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, AugError> {
     // A file must not end a run of days, whatever it does to the decoder.
     let (image, orientation) = catch_unwind(|| -> image::ImageResult<_> {
         let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+        // Not every decoder compares its image with the limits by itself.
+        Limits::default().reserve(decoder.total_bytes())?;
         // Broken metadata is no reason to lose the picture.
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         Ok((DynamicImage::from_decoder(decoder)?, orientation))
@@ -98,7 +103,8 @@ fn reaches_end_of_image(bytes: &[u8]) -> bool {
     false
 }
 
-/// The next marker at or after `from` and the position behind it; entropy-coded bytes and restart markers are passed over.
+/// The next marker at or after `from` and the position behind it; entropy-coded bytes and restart
+/// markers are passed over.
 fn next_marker(bytes: &[u8], from: usize) -> Option<(u8, usize)> {
     let mut position = from;
     loop {

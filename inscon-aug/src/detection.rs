@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::resize::crop_resize_plane;
 use crate::{AugError, BBox, ViewTransform, crop_resize, horizontal_flip};
 
-/// detectron2's `ResizeShortestEdge`: the shorter side becomes `min_size`, unless the longer one would exceed `max_size`.
+/// detectron2's `ResizeShortestEdge`: the shorter side becomes `min_size`, unless the longer one
+/// would exceed `max_size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResizeShortestEdge {
@@ -121,8 +122,8 @@ impl DetectionTransform {
             .clip(self.view.crop.x1, self.view.crop.y1)
     }
 
-    /// A binary mask (row-major, 0 or 1) of the source image on the result: scaled like the pixels, bilinear with
-    /// antialiasing, and set where at least half is covered.
+    /// A binary mask (row-major, 0 or 1) of the source image on the result: scaled like the pixels,
+    /// bilinear with antialiasing, and set where at least half is covered.
     ///
     /// # Panics
     /// If the mask is not `width × height`, or that not the size that the transform was made for.

@@ -4,7 +4,8 @@ use image::RgbImage;
 
 use crate::BBox;
 
-/// The `i`-th of twelve well separated colours (Paul Tol's *bright* and *vibrant* schemes), repeated after that.
+/// The `i`-th of twelve well separated colours (Paul Tol's *bright* and *vibrant* schemes),
+/// repeated after that.
 pub fn palette(i: usize) -> [u8; 3] {
     const COLORS: [[u8; 3]; 12] = [
         [0xee, 0x77, 0x33],
@@ -37,7 +38,8 @@ pub fn fill(img: &mut RgbImage, b: &BBox, color: [u8; 3]) {
     }
 }
 
-/// The outline of a box, `thickness` pixels wide, inside the box; what leaves the image is not drawn.
+/// The outline of a box, `thickness` pixels wide, inside the box; what leaves the image is not
+/// drawn.
 pub fn rectangle(img: &mut RgbImage, b: &BBox, color: [u8; 3], thickness: f32) {
     let t = thickness.min(b.width()).min(b.height());
     fill(img, &BBox { y1: b.y0 + t, ..*b }, color);
@@ -46,8 +48,8 @@ pub fn rectangle(img: &mut RgbImage, b: &BBox, color: [u8; 3], thickness: f32) {
     fill(img, &BBox { x0: b.x1 - t, ..*b }, color);
 }
 
-/// A line between two points, `thickness` pixels wide, with round ends: all pixels whose centre is at most half of that
-/// away from the segment.
+/// A line between two points, `thickness` pixels wide, with round ends: all pixels whose centre is
+/// at most half of that away from the segment.
 pub fn line(img: &mut RgbImage, from: (f32, f32), to: (f32, f32), color: [u8; 3], thickness: f32) {
     let (width, height) = img.dimensions();
     let reach = (thickness / 2.0).max(0.5);
@@ -93,7 +95,8 @@ pub fn mask(img: &mut RgbImage, mask: &[u8], color: [u8; 3], alpha: f32) {
     }
 }
 
-/// Copies `source` onto the image with its left top corner at (x, y); what leaves the image is cut off.
+/// Copies `source` onto the image with its left top corner at (x, y); what leaves the image is cut
+/// off.
 pub fn paste(img: &mut RgbImage, source: &RgbImage, x: i64, y: i64) {
     let (width, height) = (i64::from(img.width()), i64::from(img.height()));
     let x0 = x.clamp(0, width);
@@ -109,8 +112,8 @@ pub fn paste(img: &mut RgbImage, source: &RgbImage, x: i64, y: i64) {
     }
 }
 
-/// A contact sheet: the images row by row in `columns` columns, each in a field of the largest one's size, `gap` pixels
-/// between and around them.
+/// A contact sheet: the images row by row in `columns` columns, each in a field of the largest
+/// one's size, `gap` pixels between and around them.
 ///
 /// # Panics
 /// If `columns` is 0.

@@ -3,16 +3,18 @@
 //! A random policy draws a plain value, and that value is applied:
 //!
 //! ```text
-//! ViewAugmentation --sample(rng)--> SampledView --apply_rgb--> pixels --normalize_into--> tile of a canvas
+//! ViewAugmentation --sample(rng)--> SampledView --apply_rgb--> pixels --normalize_into--> tile
 //!                                       └-- transform() --> ViewTransform --> TileRecord
 //! ```
 //!
 //! So the RNG enters in one place, and geometry is known without looking at a pixel.
 //!
 //! # Conventions
-//! - Coordinates are continuous and half-open, at pixel *edges*; boxes are xyxy in `f32` ([`BBox`]).
-//! - Pixels are 8-bit RGB ([`image::RgbImage`]) until [`normalize_into`]; each operation computes what PIL computes, which
-//!   is what torchvision runs on and MoCo v2 was trained with. `tests/pillow.rs` holds that to stated tolerances.
+//! - Coordinates are continuous and half-open, at pixel *edges*; boxes are xyxy in `f32`
+//!   ([`BBox`]).
+//! - Pixels are 8-bit RGB ([`image::RgbImage`]) until [`normalize_into`]; each operation computes
+//!   what PIL computes, which is what torchvision runs on and MoCo v2 was trained with.
+//!   `tests/pillow.rs` holds that to stated tolerances.
 //! - Randomness is an explicit argument; [`stream`] makes independent generators.
 //!
 //! The crate knows nothing of tensors, networks or files.

@@ -96,12 +96,12 @@ impl From<Permutation> for Vec<usize> {
     }
 }
 
-/// Where the instance views of a batch of B images go: query views on query canvases, key views on key canvases, under
-/// **independent** permutations, so that corresponding instances have different neighbours and different slots
-/// (`method.md`, *Views and stitching*).
+/// Where the instance views of a batch of B images go: query views on query canvases, key views on
+/// key canvases, under **independent** permutations, so that corresponding instances have different
+/// neighbours and different slots (`method.md`, *Views and stitching*).
 ///
-/// Tiles are counted `t = canvas·G² + slot`, slots row by row. With `grid` 1 both permutations are the identity: plain
-/// views in the order of the batch (MoCo v2).
+/// Tiles are counted `t = canvas·G² + slot`, slots row by row. With `grid` 1 both permutations are
+/// the identity: plain views in the order of the batch (MoCo v2).
 ///
 /// ```
 /// use inscon_aug::{KeyView, Stitching, stream};
@@ -128,8 +128,8 @@ impl Stitching {
     /// Draws the layout of a batch.
     ///
     /// # Errors
-    /// [`AugError::BatchNotDivisible`] if `batch` is not a positive multiple of `grid²`; [`AugError::Config`] if `grid` or
-    /// `tile` is 0.
+    /// [`AugError::BatchNotDivisible`] if `batch` is not a positive multiple of `grid²`;
+    /// [`AugError::Config`] if `grid` or `tile` is 0.
     pub fn new(
         batch: usize,
         grid: usize,
@@ -181,8 +181,8 @@ impl Stitching {
         self.batch() / (self.key_grid * self.key_grid)
     }
 
-    /// For each key tile, the query tile that shows the same image: gathers query rows into key order, the order of
-    /// the losses.
+    /// For each key tile, the query tile that shows the same image: gathers query rows into key
+    /// order, the order of the losses.
     pub fn query_of_key(&self) -> Vec<usize> {
         let tiles = self.query.inverse();
         self.key
@@ -196,7 +196,8 @@ impl Stitching {
 /// Checks that a batch fills its canvases.
 ///
 /// # Errors
-/// [`AugError::BatchNotDivisible`] with the two nearest valid values; [`AugError::Config`] if `grid` is 0.
+/// [`AugError::BatchNotDivisible`] with the two nearest valid values; [`AugError::Config`] if
+/// `grid` is 0.
 pub fn check_batch(batch: usize, grid: usize) -> Result<(), AugError> {
     if grid == 0 {
         return Err(AugError::Config {
@@ -250,7 +251,8 @@ impl TileRecord {
     }
 }
 
-/// The records of all tiles, in tile order. `views` are those of the images, in the order of the batch.
+/// The records of all tiles, in tile order. `views` are those of the images, in the order of the
+/// batch.
 ///
 /// # Panics
 /// If there are not as many views as tiles, or they do not fill the canvases.
@@ -284,8 +286,8 @@ pub fn tile_records(
         .collect()
 }
 
-/// The canvases `[canvases, 3, G·tile, G·tile]` cut into one writable `[3, tile, tile]` view a tile, in tile order. The views
-/// are disjoint, so threads can fill them at the same time.
+/// The canvases `[canvases, 3, G·tile, G·tile]` cut into one writable `[3, tile, tile]` view a
+/// tile, in tile order. The views are disjoint, so threads can fill them at the same time.
 ///
 /// # Panics
 /// If the canvases are not square RGB canvases of `grid × grid` tiles.
@@ -306,12 +308,15 @@ pub fn tiles_mut(canvases: &mut Array4<f32>, grid: usize) -> Vec<ArrayViewMut3<'
         .collect()
 }
 
-/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile, G·tile]`.
+/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile,
+/// G·tile]`.
 ///
-/// Loaders that make views in parallel can instead fill [`tiles_mut`] as views come; this does all in turn.
+/// Loaders that make views in parallel can instead fill [`tiles_mut`] as views come; this does all
+/// in turn.
 ///
 /// # Panics
-/// If there are not as many images as tiles, they do not fill the canvases, or one is not `tile × tile`.
+/// If there are not as many images as tiles, they do not fill the canvases, or one is not `tile ×
+/// tile`.
 pub fn stitch(
     images: &[RgbImage],
     order: &Permutation,

@@ -3,8 +3,8 @@
 use image::RgbImage;
 use ndarray::ArrayViewMut3;
 
-/// Writes `(v / 255 − mean) / std` of an RGB image into a `[3, H, W]` view, which may be a tile of a canvas
-/// (rows contiguous or not).
+/// Writes `(v / 255 − mean) / std` of an RGB image into a `[3, H, W]` view, which may be a tile of
+/// a canvas (rows contiguous or not).
 ///
 /// # Panics
 /// If `out` is not `[3, img.height(), img.width()]`.

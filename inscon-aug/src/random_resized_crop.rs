@@ -5,8 +5,9 @@ use rand::Rng;
 use crate::BBox;
 use crate::rng::{below, uniform};
 
-/// Draws the crop of torchvision's `RandomResizedCrop.get_params`: an area of `scale` × the image's and an aspect ratio
-/// whose logarithm is uniform over `ratio`; ten tries, then the largest central crop within `ratio`. Whole pixels.
+/// Draws the crop of torchvision's `RandomResizedCrop.get_params`: an area of `scale` × the image's
+/// and an aspect ratio whose logarithm is uniform over `ratio`; ten tries, then the largest central
+/// crop within `ratio`. Whole pixels.
 ///
 /// # Panics
 /// If the image has no pixels.

@@ -7,10 +7,11 @@ use image::RgbImage;
 
 use crate::BBox;
 
-/// Cuts `crop` out of the image and scales it to `width × height`, bilinear with antialiasing: PIL's
-/// `image.crop(..).resize(.., BILINEAR)` (what torchvision does), without copying the crop.
+/// Cuts `crop` out of the image and scales it to `width × height`, bilinear with antialiasing:
+/// PIL's `image.crop(..).resize(.., BILINEAR)` (what torchvision does), without copying the crop.
 ///
-/// A crop of whole pixels sees nothing beyond its edges, as in torchvision; a fractional one sees the pixels it cuts.
+/// A crop of whole pixels sees nothing beyond its edges, as in torchvision; a fractional one sees
+/// the pixels it cuts.
 ///
 /// # Panics
 /// If the crop is empty or leaves the image, or the output is empty.

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::BBox;
 
-/// The map from a source image to a view of it: cut `crop` out, scale it to `width × height`, mirror it if `flip`.
+/// The map from a source image to a view of it: cut `crop` out, scale it to `width × height`,
+/// mirror it if `flip`.
 ///
-/// Maps of this kind are closed under composition ([`then`](Self::then)) and invertible ([`unmap_point`](Self::unmap_point)).
+/// Maps of this kind are closed under composition ([`then`](Self::then)) and invertible
+/// ([`unmap_point`](Self::unmap_point)).
 ///
 /// ```text
 /// x' = (x − x0)·width / (x1 − x0),   mirrored: width − x'
@@ -15,7 +17,8 @@ use crate::BBox;
 ///
 /// ```
 /// use inscon_aug::{BBox, ViewTransform};
-/// let view = ViewTransform { crop: BBox::new(10.0, 20.0, 30.0, 40.0), flip: true, width: 40, height: 40 };
+/// let crop = BBox::new(10.0, 20.0, 30.0, 40.0);
+/// let view = ViewTransform { crop, flip: true, width: 40, height: 40 };
 /// assert_eq!(view.map_point(10.0, 20.0), (40.0, 0.0));
 /// assert_eq!(view.unmap_point(40.0, 0.0), (10.0, 20.0));
 /// ```
@@ -115,8 +118,8 @@ impl ViewTransform {
         self.unmap_box(&BBox::new(x, y, x + w, y + h))
     }
 
-    /// The source point at the centre of cell (`column`, `row`) of the view's `side × side` feature map
-    /// (`method.md`, *Bookkeeping*):
+    /// The source point at the centre of cell (`column`, `row`) of the view's `side × side` feature
+    /// map (`method.md`, *Bookkeeping*):
     ///
     /// ```text
     /// x = cx + (flip ? s − u − ½ : u + ½)·cw/s,   y = cy + (v + ½)·ch/s
