@@ -6,6 +6,19 @@
 //! where it was when it is called again. The binary `inscon-train` is these functions behind
 //! flags.
 
+pub mod config;
+pub mod data;
+pub mod detection_data;
+pub mod evaluate;
+pub mod export;
+pub mod finetune;
+pub mod pictures;
+pub mod pretrain;
+pub mod probe;
+pub mod scenes;
+
+mod backbone;
+mod checkpoint;
 mod device;
 mod interrupt;
 mod metrics;
@@ -14,6 +27,8 @@ mod run_dir;
 mod schedule;
 mod sgd;
 
+pub use backbone::*;
+pub use checkpoint::*;
 pub use device::*;
 pub use interrupt::*;
 pub use metrics::*;

@@ -1,2 +1,142 @@
-//! The binary.
-fn main() {}
+//! `inscon-train`: the phases of an experiment behind flags.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use inscon_train::config::ExperimentConfig;
+use inscon_train::data::{resolve_data, scenes_dir};
+use inscon_train::{
+    Interrupt, RunDir, evaluate, export, finetune, open_device, pretrain, probe, say, scenes,
+};
+
+/// InsCon-in-Rust: self-supervised pretraining for object detection, and what it is worth.
+///
+/// Every phase reads one recipe (TOML) and writes into one run folder, an arm with a seed. A phase
+/// that was interrupted goes on where it was when it is called again; a finished one is skipped.
+#[derive(Debug, Parser)]
+#[command(name = "inscon-train", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Pretrain a backbone on unlabelled images: RUN/pretrain
+    Pretrain(RunArgs),
+    /// Train a detector on the pretrained backbone and evaluate it: RUN/finetune
+    Finetune(RunArgs),
+    /// Evaluate the trained detector again: RUN/finetune/eval.json
+    Evaluate(RunArgs),
+    /// Fit linear probes on the frozen backbone: RUN/probe
+    Probe(RunArgs),
+    /// Draw pictures of the views that pretraining sees: RUN/views
+    Views(RunArgs),
+    /// Write the backbone or the detector for other tools
+    Export(RunArgs),
+    /// Generate the embedded default data
+    Scenes(ScenesArgs),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Folder of the run: one arm, one seed
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// cpu, wgpu, or cuda:N
+    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    device: String,
+}
+
+#[derive(Debug, Args)]
+struct RecipeArgs {
+    /// Recipe file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Arm of the recipe
+    #[arg(long, value_name = "NAME")]
+    arm: Option<String>,
+    /// Lay a value over the recipe, e.g. pretrain.lr=0.06; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ScenesArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Folder to fill; without it data.scenes_dir of the recipe
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl RecipeArgs {
+    fn load(&self) -> anyhow::Result<ExperimentConfig> {
+        Ok(ExperimentConfig::load(
+            &self.config,
+            self.arm.as_deref(),
+            &self.set,
+        )?)
+    }
+}
+
+/// Exit status of a process that a signal stopped after it saved its state.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let interrupt = Interrupt::from_signals();
+    match dispatch(Cli::parse().command, &interrupt) {
+        Ok(()) if interrupt.is_raised() => ExitCode::from(INTERRUPTED),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
+    match command {
+        Command::Scenes(args) => generate_scenes(&args),
+        Command::Pretrain(args) => phase(&args, interrupt, pretrain::run),
+        Command::Finetune(args) => phase(&args, interrupt, finetune::run),
+        Command::Evaluate(args) => phase(&args, interrupt, evaluate::run),
+        Command::Probe(args) => phase(&args, interrupt, probe::run),
+        Command::Views(args) => phase(&args, interrupt, pretrain::draw_views),
+        Command::Export(args) => phase(&args, interrupt, export::run),
+    }
+}
+
+type Phase = fn(
+    &ExperimentConfig,
+    &std::path::Path,
+    &burn::tensor::Device,
+    &Interrupt,
+) -> anyhow::Result<()>;
+
+/// Reads the recipe, claims the run folder for it, finds the data, opens the device and goes.
+fn phase(args: &RunArgs, interrupt: &Interrupt, run: Phase) -> anyhow::Result<()> {
+    let mut config = args.recipe.load()?;
+    let device = open_device(&args.device)?;
+    RunDir::create(&args.run)?.claim(&config.to_toml())?;
+    config.data = resolve_data(&config.data, &args.run)?;
+    run(&config, &args.run, &device, interrupt)
+}
+
+fn generate_scenes(args: &ScenesArgs) -> anyhow::Result<()> {
+    let config = args.recipe.load()?;
+    let out = match (&args.out, config.data.scenes_dir.as_os_str().is_empty()) {
+        (Some(out), _) => out.clone(),
+        (None, false) => scenes_dir(&config.data, &PathBuf::new()),
+        (None, true) => anyhow::bail!("give --out DIR: the recipe sets no data.scenes_dir"),
+    };
+    let paths = scenes::generate(&config.data.scenes, config.data.scenes_seed, &out)?;
+    say(&format!("scenes are in {}", out.display()));
+    say(&format!("  unlabelled  {}", paths.unlabelled.display()));
+    say(&format!("  labelled    {}", paths.train_json.display()));
+    say(&format!("  test        {}", paths.test_json.display()));
+    Ok(())
+}

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::scenes::ScenesConfig;
 
 /// Folders and files of an experiment. `cargo xtask reproduce` fills in the paths.
+///
+/// With `source = "scenes"` the paths are not read: the generated set is looked for in
+/// `scenes_dir`, made there if it is missing, and the paths are filled in from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -14,6 +17,12 @@ pub struct DataConfig {
     pub source: DataSource,
     /// The generator's settings, for `source = "scenes"`.
     pub scenes: ScenesConfig,
+    /// Seed of the generated data; all runs of an experiment see the same images, whatever their
+    /// own seed.
+    pub scenes_seed: u64,
+    /// Where the generated data is, or will be; empty is the folder `scenes` two levels above the
+    /// run, which all arms and seeds of `runs/NAME/ARM/SEED` share.
+    pub scenes_dir: PathBuf,
     /// Folder of unlabelled images, searched recursively.
     pub pretrain_images: PathBuf,
     /// At most so many of them (the first by path); 0 is all.
@@ -41,6 +50,8 @@ impl Default for DataConfig {
         Self {
             source: DataSource::Folders,
             scenes: ScenesConfig::default(),
+            scenes_seed: 0,
+            scenes_dir: PathBuf::new(),
             pretrain_images: PathBuf::new(),
             max_pretrain_images: 0,
             train_json: PathBuf::new(),

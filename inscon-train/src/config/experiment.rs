@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use inscon_loss::Negatives;
+use inscon_model::{ResNetConfig, Split};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Table, Value};
 
 use super::{
-    DataConfig, DataSource, FinetuneConfig, Method, ModelConfig, PretrainConfig, ProbeConfig, Split,
-    overrides,
+    DataConfig, DataSource, FinetuneConfig, Method, PretrainConfig, ProbeConfig, overrides,
 };
 
 /// A recipe: what `inscon-train/configs/*.toml` hold.
@@ -29,12 +30,16 @@ pub struct ExperimentConfig {
     /// The methods to compare.
     #[serde(default)]
     pub arms: Vec<ArmConfig>,
+    /// Whether the run pretrains; `false` starts the detector and the probes from the seed's random
+    /// weights. An arm's own `pretrain` is put here.
+    #[serde(default = "yes")]
+    pub pretrained: bool,
     /// Where images and labels come from.
     #[serde(default)]
     pub data: DataConfig,
     /// The backbone.
     #[serde(default)]
-    pub model: ModelConfig,
+    pub model: ResNetConfig,
     /// Pretraining.
     #[serde(default)]
     pub pretrain: PretrainConfig,
@@ -112,8 +117,10 @@ impl ExperimentConfig {
     /// # Errors
     /// [`ConfigError`]; the message names the file, the line and the key.
     pub fn load(path: &Path, arm: Option<&str>, sets: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_toml(&text, &path.display().to_string(), arm, sets)
     }
 
@@ -133,34 +140,77 @@ impl ExperimentConfig {
         };
         // Once as it stands, for messages with a line; then as a table, to lay values over it.
         let plain: Self = toml::from_str(text).map_err(|e| parse(origin, e.to_string()))?;
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| parse(origin, e.to_string()))?;
+        let mut table: Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| parse(origin, e.to_string()))?;
         if let Some(name) = arm {
-            let arm = plain.arms.iter().find(|a| a.name == name).ok_or_else(|| ConfigError::Arm {
-                origin: origin.to_owned(),
-                arm: name.to_owned(),
-                known: plain.arms.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
-            })?;
+            let arm =
+                plain
+                    .arms
+                    .iter()
+                    .find(|a| a.name == name)
+                    .ok_or_else(|| ConfigError::Arm {
+                        origin: origin.to_owned(),
+                        arm: name.to_owned(),
+                        known: plain
+                            .arms
+                            .iter()
+                            .map(|a| a.name.as_str())
+                            .collect::<Vec<_>>()
+                            .join(", "),
+                    })?;
             let preset = arm.method.map(Method::settings).unwrap_or_default();
-            let preset = preset.into_iter().map(|(key, value)| (key.to_owned(), value));
-            let own = arm.set.iter().map(|(key, value)| (key.clone(), value.clone()));
-            lay(&mut table, preset.chain(own), &format!("{origin}, arm `{name}`"))?;
+            let preset = preset
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value));
+            let own = arm
+                .set
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()));
+            lay(
+                &mut table,
+                preset.chain(own),
+                &format!("{origin}, arm `{name}`"),
+            )?;
+            table.insert("pretrained".to_owned(), Value::Boolean(arm.pretrain));
         }
         for assignment in sets {
             let origin = format!("--set {assignment}");
             let pair = overrides::parse(assignment).map_err(|m| parse(&origin, m))?;
             lay(&mut table, std::iter::once(pair), &origin)?;
         }
-        let config: Self =
-            Value::Table(table).try_into().map_err(|e: toml::de::Error| parse(origin, e.to_string()))?;
-        config.validate().map_err(|message| ConfigError::Invalid { origin: origin.into(), message })?;
+        let config: Self = Value::Table(table)
+            .try_into()
+            .map_err(|e: toml::de::Error| parse(origin, e.to_string()))?;
+        config.validate().map_err(|message| ConfigError::Invalid {
+            origin: origin.into(),
+            message,
+        })?;
         Ok(config)
     }
 
-    /// The recipe as one run sees it: arms and seeds left out, so that adding an arm does not
-    /// make another recipe of a finished run.
+    /// The recipe as one run sees it. Arms and seeds are left out, so that adding an arm does not
+    /// make another recipe of a finished run, and so are the loader's threads, which change nothing
+    /// but the time.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let run = Self { arms: Vec::new(), seeds: Vec::new(), ..self.clone() };
+        let mut run = Self {
+            arms: Vec::new(),
+            seeds: Vec::new(),
+            ..self.clone()
+        };
+        let DataConfig {
+            workers,
+            prefetch,
+            cache,
+            ..
+        } = DataConfig::default();
+        run.data = DataConfig {
+            workers,
+            prefetch,
+            cache,
+            ..run.data
+        };
         toml::to_string(&run).expect("a recipe is serializable")
     }
 
@@ -181,16 +231,13 @@ impl ExperimentConfig {
                 p.batch
             ));
         }
-        let canvases = p.batch / per_canvas;
-        if p.bn_groups == 0 || !canvases.is_multiple_of(p.bn_groups) {
-            let divisors: Vec<String> =
-                (1..=canvases).filter(|g| canvases.is_multiple_of(*g)).map(|g| g.to_string()).collect();
-            return Err(format!(
-                "pretrain.bn_groups = {} does not divide the {canvases} canvases of a batch; it may be {}",
-                p.bn_groups,
-                divisors.join(", ")
-            ));
-        }
+        let keys = p.batch / (p.key_grid() * p.key_grid());
+        check_groups("pretrain.bn_groups", p.bn_groups, keys)?;
+        check_groups(
+            "pretrain.query_bn_groups",
+            p.query_bn_groups,
+            p.batch / per_canvas,
+        )?;
         let stride = self.model.output_stride as u32;
         if p.split == Split::Slice && stride > 0 && !p.tile.is_multiple_of(stride) {
             let below = p.tile / stride * stride;
@@ -202,28 +249,51 @@ impl ExperimentConfig {
                 below + stride
             ));
         }
-        for (key, value) in [("pretrain.lambda", p.lambda), ("pretrain.ema", p.ema)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(format!("{key} = {value} must lie in [0, 1]"));
-            }
+        if !(0.0..=1.0).contains(&p.ema) {
+            return Err(format!("pretrain.ema = {} must lie in [0, 1]", p.ema));
         }
+        self.model.validate().map_err(|e| format!("model.{e}"))?;
+        p.loss().validate().map_err(|e| format!("pretrain.{e}"))?;
+        p.views()
+            .validate()
+            .map_err(|e| format!("pretrain.augmentation: {e}"))?;
         if p.lambda > 0.0 && p.cell.pull == 0.0 && p.cell.push == 0.0 {
             return Err("pretrain.cell has pull = 0 and push = 0; set lambda = 0 instead".into());
         }
-        if p.temperature <= 0.0 {
-            return Err(format!("pretrain.temperature = {} must be positive", p.temperature));
+        if p.queue == 0 || p.epochs == 0 {
+            return Err("pretrain.queue and pretrain.epochs must be at least 1".into());
+        }
+        let several = p.batch > 1 || p.negatives != Negatives::Batch;
+        if !several {
+            return Err("pretrain.batch = 1 leaves no negatives with negatives = \"batch\"".into());
         }
         if self.finetune.batch == 0 || self.finetune.min_sizes.is_empty() {
-            return Err("finetune.batch must be at least 1 and finetune.min_sizes not empty".into());
+            return Err(
+                "finetune.batch must be at least 1 and finetune.min_sizes not empty".into(),
+            );
         }
         if self.data.workers == 0 || self.data.prefetch == 0 {
             return Err("data.workers and data.prefetch must be at least 1".into());
         }
-        if self.data.source == DataSource::Folders && !(0.0..=1.0).contains(&self.data.max_bad_share) {
+        if self.data.source == DataSource::Folders
+            && !(0.0..=1.0).contains(&self.data.max_bad_share)
+        {
             return Err("data.max_bad_share must lie in [0, 1]".into());
         }
         Ok(())
     }
+}
+
+fn check_groups(key: &str, groups: usize, canvases: usize) -> Result<(), String> {
+    if groups > 0 && canvases.is_multiple_of(groups) {
+        return Ok(());
+    }
+    let divisors = (1..=canvases).filter(|g| canvases.is_multiple_of(*g));
+    let divisors: Vec<String> = divisors.map(|g| g.to_string()).collect();
+    Err(format!(
+        "{key} = {groups} does not divide the {canvases} canvases of a batch; it may be {}",
+        divisors.join(", ")
+    ))
 }
 
 /// Lays dotted values over the table, checking after each that it is still a recipe.
@@ -238,7 +308,8 @@ fn lay(
             message: overrides::with_suggestion(&message),
         };
         overrides::set(table, &key, value).map_err(fail)?;
-        let checked: Result<ExperimentConfig, toml::de::Error> = Value::Table(table.clone()).try_into();
+        let checked: Result<ExperimentConfig, toml::de::Error> =
+            Value::Table(table.clone()).try_into();
         checked.map_err(|e| fail(e.message().to_owned()))?;
     }
     Ok(())
@@ -269,13 +340,20 @@ lr = 0.06
     #[test]
     fn later_layers_win() {
         let moco = load(TEXT, Some("moco-v2"), &[]).unwrap();
-        assert_eq!((moco.pretrain.grid, moco.pretrain.lambda, moco.pretrain.lr), (1, 0.0, 0.06));
+        assert_eq!(
+            (moco.pretrain.grid, moco.pretrain.lambda, moco.pretrain.lr),
+            (1, 0.0, 0.06)
+        );
         let strong = load(TEXT, Some("strong"), &[]).unwrap();
         assert_eq!((strong.pretrain.grid, strong.pretrain.lambda), (2, 0.7));
         let set = load(TEXT, Some("strong"), &["pretrain.lambda=0.1", "seed=4"]).unwrap();
         assert_eq!((set.pretrain.lambda, set.seed), (0.1, 4));
         let again = load(&set.to_toml(), None, &[]).unwrap();
         assert_eq!(again.pretrain, set.pretrain);
+        assert!(moco.pretrained && again.pretrained);
+        let random = format!("{TEXT}[[arms]]\nname = \"random\"\npretrain = false\n");
+        let random = load(&random, Some("random"), &[]).unwrap();
+        assert!(!random.pretrained && !load(&random.to_toml(), None, &[]).unwrap().pretrained);
     }
 
     #[test]
@@ -307,6 +385,11 @@ lr = 0.06
     fn slice_needs_whole_cells() {
         let error = load(TEXT, None, &["pretrain.tile=112"]).unwrap_err();
         assert!(error.contains("96 or 128"), "{error}");
-        load(TEXT, None, &["pretrain.tile=112", "pretrain.split=\"roi_align\""]).unwrap();
+        load(
+            TEXT,
+            None,
+            &["pretrain.tile=112", "pretrain.split=\"roi_align\""],
+        )
+        .unwrap();
     }
 }

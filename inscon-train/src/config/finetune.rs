@@ -60,7 +60,10 @@ impl Default for FinetuneConfig {
             momentum: 0.9,
             weight_decay: 1e-4,
             weight_decay_norm: 0.0,
-            schedule: Schedule::Steps { milestones: vec![6.0 / 9.0, 8.0 / 9.0], gamma: 0.1 },
+            schedule: Schedule::Steps {
+                milestones: vec![6.0 / 9.0, 8.0 / 9.0],
+                gamma: 0.1,
+            },
             warmup_steps: 1000,
             eval_every: 0,
             log_every: 20,

@@ -49,8 +49,16 @@ impl Method {
                 text("pretrain.cell.matching", "densecl"),
                 ("pretrain.cell.far_cells", toml::Value::Boolean(false)),
             ],
-            Self::Multi => vec![grid(2), lambda(0.0), text("pretrain.negatives", "queue+batch")],
-            Self::InsCon => vec![grid(2), lambda(0.5), text("pretrain.negatives", "queue+batch")],
+            Self::Multi => vec![
+                grid(2),
+                lambda(0.0),
+                text("pretrain.negatives", "queue+batch"),
+            ],
+            Self::InsCon => vec![
+                grid(2),
+                lambda(0.5),
+                text("pretrain.negatives", "queue+batch"),
+            ],
         }
     }
 }

@@ -15,7 +15,9 @@ pub(super) fn set(table: &mut Table, key: &str, value: Value) -> Result<(), Stri
             return Ok(());
         }
         let next = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        at = next.as_table_mut().ok_or_else(|| format!("`{part}` in `{key}` is not a section"))?;
+        at = next
+            .as_table_mut()
+            .ok_or_else(|| format!("`{part}` in `{key}` is not a section"))?;
     }
     Err("an empty key".to_owned())
 }
@@ -25,8 +27,14 @@ pub(super) fn parse(assignment: &str) -> Result<(String, Value), String> {
     let (key, text) = assignment
         .split_once('=')
         .ok_or_else(|| format!("`{assignment}` is not of the form key=value"))?;
-    let parsed = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
-    Ok((key.trim().to_owned(), parsed.unwrap_or_else(|| Value::String(text.to_owned()))))
+    let parsed = format!("v = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"));
+    Ok((
+        key.trim().to_owned(),
+        parsed.unwrap_or_else(|| Value::String(text.to_owned())),
+    ))
 }
 
 /// Appends the nearest valid key to serde's "unknown field" message.
@@ -65,13 +73,20 @@ mod tests {
         set(&mut table, "b.c", Value::Integer(3)).unwrap();
         assert_eq!(table["b"]["c"].as_integer(), Some(3));
         assert_eq!(table["b"]["d"]["e"].as_bool(), Some(true));
-        assert!(set(&mut table, "a.x", Value::Integer(0)).unwrap_err().contains("not a section"));
+        assert!(
+            set(&mut table, "a.x", Value::Integer(0))
+                .unwrap_err()
+                .contains("not a section")
+        );
     }
 
     #[test]
     fn values_are_toml_or_text() {
         assert_eq!(parse("a.b=3").unwrap(), ("a.b".into(), Value::Integer(3)));
-        assert_eq!(parse("a=[1, 2]").unwrap().1.as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            parse("a=[1, 2]").unwrap().1.as_array().map(Vec::len),
+            Some(2)
+        );
         assert_eq!(parse("a=/x/y.json").unwrap().1.as_str(), Some("/x/y.json"));
         assert!(parse("novalue").is_err());
     }

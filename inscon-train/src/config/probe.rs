@@ -12,10 +12,8 @@ pub struct ProbeConfig {
     pub max_images: usize,
     /// Cells along a side of the RoIAligned box; their mean is the feature.
     pub roi_size: usize,
-    /// Passes of the linear classifier over the stored features.
+    /// Passes of the linear classifier over the stored features: iterations of L-BFGS, at most.
     pub epochs: u64,
-    /// Its learning rate.
-    pub lr: f64,
     /// Its weight decay.
     pub weight_decay: f64,
     /// Most boxes, and most cells, kept for training.
@@ -31,7 +29,6 @@ impl Default for ProbeConfig {
             max_images: 0,
             roi_size: 7,
             epochs: 50,
-            lr: 0.1,
             weight_decay: 1e-4,
             max_samples: 40_000,
             cells: true,

@@ -1,0 +1,9 @@
+//! Pretraining as a whole, on a network small enough for a test: resuming, threads, MoCo v2,
+//! overfitting, broken images, messages.
+
+mod bad_images;
+mod fixture;
+mod messages;
+mod moco;
+mod overfit;
+mod resume;
