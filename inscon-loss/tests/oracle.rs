@@ -222,19 +222,31 @@ fn check_slopes(got: &[f32], want: &impl Fn(usize) -> f64) {
 
 #[test]
 fn a_long_queue_is_gathered_in_blocks() {
-    // 9 tiles of 9 cells: 81 rows; 2²² / 81 = 51,781 rows a block, so 60,000 take two.
-    let device = Device::flex();
+    // 9 tiles of 9 cells: 81 rows; 2²⁰ / 81 = 12,945 rows a block, so 40,000 take four.
+    let device = Device::flex().autodiff();
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(4);
     let sizes = Sizes {
         canvases: 1,
         tiles_per_canvas: 9,
         side: 3,
         dim: 4,
-        queue: 60_000,
+        queue: 40_000,
     };
     let batch = random_batch(&mut rng, sizes);
     let config = InsConLossConfig::default();
-    let want = reference::loss(&batch, &config, 0.5);
-    let out = InsConLoss::new(config).forward(input(&batch, &device), 0.5);
-    check_values(&out, want, 5e-6);
+    let mut tensors = input(&batch, &device);
+    let cells = tensors.cells.as_mut().unwrap();
+    cells.query = cells.query.clone().require_grad();
+    let query_cells = cells.query.clone();
+    let out = InsConLoss::new(config.clone()).forward(tensors, 1.0);
+    check_values(&out, reference::loss(&batch, &config, 1.0), 5e-6);
+
+    let got = numbers(&query_cells.grad(&out.total.backward()).unwrap());
+    let loss = |batch: &Batch| reference::loss(batch, &config, 1.0).total;
+    let want = slopes(&batch, loss, |batch, i| {
+        &mut batch.query_cells[i / 36][i / 4 % 9][i % 4]
+    });
+    for i in [0, 101, 202, 323] {
+        assert_close("slope", f64::from(got[i]), want(i), 2e-6);
+    }
 }
