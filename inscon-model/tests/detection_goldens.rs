@@ -1,5 +1,7 @@
 //! Detection parts against torchvision 0.29 and detectron2's formulas (`fixtures/detection.py`).
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};

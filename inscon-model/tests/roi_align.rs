@@ -1,6 +1,8 @@
 //! RoIAlign against loops in f64 written from its definition, and its gradient against finite
 //! differences.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
