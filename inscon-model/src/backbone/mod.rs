@@ -1,0 +1,7 @@
+//! Backbones.
+
+mod block;
+mod resnet;
+
+pub use block::*;
+pub use resnet::*;

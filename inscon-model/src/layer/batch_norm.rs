@@ -1,0 +1,136 @@
+//! Batch norm whose mode is an argument, with independent groups.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::RunningStatistic;
+
+/// Which statistics normalise, and whether they are learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormMode {
+    /// Statistics of the batch; running statistics follow them. Whether or not the device tracks
+    /// gradients: MoCo's key encoder trains its statistics without gradients.
+    Train,
+    /// Running statistics; weight and bias still get gradients.
+    Eval,
+    /// Running statistics; weight and bias are constants (detectron2's `FrozenBN`).
+    Frozen,
+}
+
+/// Batch normalisation over `[N, H, W]` (Ioffe and Szegedy, arXiv 1502.03167), PyTorch's
+/// `BatchNorm2d` in names, epsilon and momentum.
+///
+/// ```text
+/// y = (x − mean) / √(var + ε) · weight + bias,   running ← (1 − m)·running + m·batch
+/// ```
+/// The variance that normalises is biased, the one that is remembered is unbiased, as PyTorch
+/// does. With `groups` > 1 the batch is cut in runs of consecutive samples, each normalised by
+/// itself; the running statistics take one step with the average over the groups.
+#[derive(Module, Debug)]
+pub struct BatchNorm2d {
+    /// `[C]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[C]`.
+    pub bias: Param<Tensor<1>>,
+    /// `[C]`, a buffer.
+    pub running_mean: RunningStatistic,
+    /// `[C]`, a buffer.
+    pub running_var: RunningStatistic,
+    /// Share of a new batch in the running statistics.
+    pub momentum: f64,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl BatchNorm2d {
+    /// Weight 1, bias 0, running mean 0, running variance 1; momentum 0.1, epsilon 1e-5.
+    #[must_use]
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([channels], device)),
+            bias: Param::from_tensor(Tensor::zeros([channels], device)),
+            running_mean: RunningStatistic::new(Tensor::zeros([channels], device)),
+            running_var: RunningStatistic::new(Tensor::ones([channels], device)),
+            momentum: 0.1,
+            epsilon: 1e-5,
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[N, C, H, W]`; output the same
+    ///
+    /// # Panics
+    /// If the channels differ, or in [`NormMode::Train`] if `groups` does not divide N or a group
+    /// has only one value a channel.
+    pub fn forward(&self, x: Tensor<4>, mode: NormMode, groups: usize) -> Tensor<4> {
+        let [channels] = self.weight.dims();
+        assert_eq!(
+            x.dims()[1],
+            channels,
+            "batch norm of {channels} channels: {:?}",
+            x.dims()
+        );
+        match mode {
+            NormMode::Train => self.forward_train(x, groups),
+            NormMode::Eval => self.affine(x, self.weight.val(), self.bias.val()),
+            NormMode::Frozen => {
+                self.affine(x, self.weight.val().detach(), self.bias.val().detach())
+            }
+        }
+    }
+
+    fn affine(&self, x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>) -> Tensor<4> {
+        let scale = weight / (self.running_var.value() + self.epsilon).sqrt();
+        let shift = bias - self.running_mean.value() * scale.clone();
+        let [channels] = scale.dims();
+        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+    }
+
+    fn forward_train(&self, x: Tensor<4>, groups: usize) -> Tensor<4> {
+        let shape @ [n, channels, h, w] = x.dims();
+        assert!(
+            groups > 0 && n % groups == 0,
+            "{groups} batch-norm groups of {n} samples"
+        );
+        let count = n / groups * h * w;
+        assert!(
+            count > 1,
+            "batch norm of {shape:?} in {groups} groups: one value a channel"
+        );
+
+        // Few passes over the activations, forward and backward: batch norm is bound by memory.
+        // The mean is subtracted as a constant (one tracked tensor); `drift` is 0 and carries the
+        // mean's gradient. Likewise `square` has the square's value and, through one factor, its
+        // whole gradient. Together the gradient is exact, since Σ centred = 0.
+        let x = x.reshape([groups, n / groups, channels, h * w]);
+        let mean = x.clone().mean_dim(3).mean_dim(1);
+        let constant = mean.clone().detach();
+        let drift = mean - constant.clone();
+        let centred = x - constant.clone();
+        let half = (centred.clone() * centred.clone().detach())
+            .mean_dim(3)
+            .mean_dim(1);
+        let square = half.clone().detach();
+        let var = half * 2.0 - square.clone();
+
+        let per_channel = [1, 1, channels, 1];
+        let scale = (var + self.epsilon).sqrt().recip() * self.weight.val().reshape(per_channel);
+        let shift = self.bias.val().reshape(per_channel) - drift * scale.clone().detach();
+        let y = centred * scale + shift;
+
+        let unbiased = count as f64 / (count - 1) as f64;
+        self.follow(&self.running_mean, constant, 1.0);
+        self.follow(&self.running_var, square, unbiased);
+        y.reshape(shape)
+    }
+
+    /// One step of a running statistic towards the average of `batch`, `[G, 1, C, 1]`.
+    fn follow(&self, running: &RunningStatistic, batch: Tensor<4>, factor: f64) {
+        let [_, _, channels, _] = batch.dims();
+        let batch = batch.inner().mean_dim(0).reshape([channels]);
+        let held = running.value();
+        let autodiff = held.is_autodiff();
+        let next = held.inner() * (1.0 - self.momentum) + batch * (self.momentum * factor);
+        running.set(if autodiff { next.autodiff() } else { next });
+    }
+}
