@@ -37,7 +37,7 @@ fn cell_centres_agree() {
     assert!(views.iter().any(|v| v.flip) && views.iter().any(|v| !v.flip));
     for side in [1, 4, 7] {
         let centres = cell_centers(&on_device(&views, &Device::flex()), side);
-        let centres: Vec<f32> = centres.into_data().to_vec().unwrap();
+        let centres: Vec<f32> = centres.into_data().try_to_vec().unwrap();
         for (at, centre) in centres.chunks(2).enumerate() {
             let (tile, cell) = (at / (side * side), at % (side * side));
             let (x, y) = cell_in_source(&views[tile], side, cell);
@@ -57,7 +57,7 @@ fn matches_agree() {
         let (q, k) = (on_device(&query, &device), on_device(&key, &device));
         let found = Correspondence::new(&config, &q, &k, side, None);
         let flags = |t: Tensor<3, burn::tensor::Bool>| -> Vec<i32> {
-            t.int().into_data().convert::<i32>().to_vec().unwrap()
+            t.int().into_data().convert::<i32>().try_to_vec().unwrap()
         };
         let (positive, counted) = (flags(found.positive), flags(found.counted));
         let cells = side * side;

@@ -56,6 +56,10 @@ pub(crate) struct ReproduceArgs {
     /// A value laid over the recipe: `--set pretrain.epochs=5`. May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// A folder of another `reproduce` whose pretraining is to be used, arm by arm and seed by
+    /// seed, where its recipe's [model] and [pretrain] are the same.
+    #[arg(long, value_name = "DIR")]
+    pretrained: Option<PathBuf>,
     /// Print the steps and run none.
     #[arg(long)]
     dry_run: bool,
@@ -160,6 +164,7 @@ pub(crate) fn smoke() -> Result<()> {
         seeds: Vec::new(),
         device: "cpu".into(),
         sets: Vec::new(),
+        pretrained: None,
         dry_run: false,
     };
     run(&args)?;
@@ -215,7 +220,8 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
             if !args.arms.is_empty() && !args.arms.contains(&arm.name) {
                 continue;
             }
-            let run = out.join(format!("seed-{seed}")).join(&arm.name);
+            let seed_name = format!("seed-{seed}");
+            let run = out.join(&seed_name).join(&arm.name);
             let mut phases = vec!["finetune", "evaluate", "probe"];
             if arm.pretrain {
                 phases.insert(0, "pretrain");
@@ -232,6 +238,10 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
                 let seed = format!("seed={seed}");
                 let all = args.sets.iter().chain(&sets).chain(std::iter::once(&seed));
                 arguments.extend(all.flat_map(|s| ["--set".to_owned(), s.clone()]));
+                if let (Some(other), "pretrain") = (&args.pretrained, phase) {
+                    let other = std::path::absolute(other)?.join(&seed_name).join(&arm.name);
+                    arguments.extend(["--from".to_owned(), other.display().to_string()]);
+                }
                 let last = if phase == "views" { "views.json" } else { "done.json" };
                 steps.push(Step { arguments, done: Some(run.join(phase).join(last)) });
             }
@@ -350,6 +360,14 @@ mod tests {
         assert!(steps.iter().all(|s| !s.starts_with("scenes")), "{steps:#?}");
         assert!(steps[0].contains("data.source=\"folders\""), "{}", steps[0]);
         assert!(steps[0].contains("data.train_json=\"/\""), "{}", steps[0]);
+    }
+
+    #[test]
+    fn a_pretraining_is_taken_arm_by_arm() {
+        let steps = planned(&["--pretrained", "/other", "--seeds", "1"]);
+        let taken: Vec<&String> = steps.iter().filter(|s| s.contains("--from")).collect();
+        assert_eq!(taken.len(), 1, "random has none: {steps:#?}");
+        assert!(taken[0].starts_with("pretrain") && taken[0].contains("--from /other/seed-1/inscon"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
     let (images, run) = (dir.path().join("images"), dir.path().join("run"));
     write_images(&images, 14);
     truncated_jpeg(&images.join("005-cut.jpg"));
-    fs::write(images.join("013-none.jpg"), b"").unwrap();
+    fs::write(images.join("zz-none.jpg"), b"").unwrap();
     // 16 images, batch 8: every image is in every epoch. Interrupted once, it must not be logged
     // again.
     let config = tiny(&images, &[]);
@@ -43,7 +43,7 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
     let bad = list(&run);
     let names: BTreeSet<&str> = bad.iter().map(|b| b.file.as_str()).collect();
     assert_eq!(bad.len(), 2, "{bad:?}");
-    assert_eq!(names, BTreeSet::from(["005-cut.jpg", "013-none.jpg"]));
+    assert_eq!(names, BTreeSet::from(["005-cut.jpg", "zz-none.jpg"]));
     let cut = bad.iter().find(|b| b.file == "005-cut.jpg").unwrap();
     assert_eq!(
         cut.replaced_by.as_deref(),
@@ -51,7 +51,7 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
         "the next by path"
     );
     assert!(cut.error.contains("truncated JPEG"), "{}", cut.error);
-    let none = bad.iter().find(|b| b.file == "013-none.jpg").unwrap();
+    let none = bad.iter().find(|b| b.file == "zz-none.jpg").unwrap();
     assert_eq!(
         none.replaced_by.as_deref(),
         Some("000.png"),

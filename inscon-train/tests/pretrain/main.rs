@@ -2,6 +2,8 @@
 //! overfitting, broken images, messages.
 
 mod bad_images;
+mod batches;
+mod command;
 mod fixture;
 mod messages;
 mod moco;
