@@ -1,4 +1,5 @@
 //! Batch norm against naive f64 loops, forward and backward, with groups.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Encoder, momentum update, split.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! ResNet against torchvision (`fixtures/resnet.py`), and its gradients.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
 

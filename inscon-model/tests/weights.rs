@@ -1,4 +1,5 @@
 //! State dicts and their files.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
 

@@ -65,6 +65,7 @@ impl BlockConfig {
 /// One residual block.
 // Not derived: see `Module for Block`.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a network is made of one kind only
 pub enum Block {
     /// Two 3×3 convolutions (ResNet-18, 34).
     Basic(BasicBlock),

@@ -34,6 +34,12 @@ mod tests {
         let got = y.clone().into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(got, [0.6, 0.8, 0.0, 0.0]);
         let gradient = x.grad(&y.sum().backward()).unwrap().into_data();
-        assert!(gradient.try_to_vec::<f32>().unwrap().iter().all(|g| g.is_finite()));
+        assert!(
+            gradient
+                .try_to_vec::<f32>()
+                .unwrap()
+                .iter()
+                .all(|g| g.is_finite())
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! What several tests need.
-#![allow(dead_code, unreachable_pub, missing_docs)] // each test file takes a part
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file takes a part
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
