@@ -129,14 +129,15 @@ impl BoxKernel {
         }
     }
 
-    /// (near·weight + far·weight + ½) in 8.24 fixed point. The weights are cut into a high and a
-    /// low half, so that all products are of 16-bit numbers, which every x86-64 multiplies eight at
-    /// a time.
+    /// (near·weight + far·weight + ½) in 8.24 fixed point; the weights sum to at most 2²⁴, so nothing
+    /// overflows. They are cut into a high and a low part, so that all products are of 16-bit numbers,
+    /// which every x86-64 multiplies eight at a time; the wrapping operations keep a debug build from
+    /// checking each of them, which would stop that.
     #[inline(always)]
     fn weigh(&self, near: u16, far: u16) -> u8 {
-        let times = |v: u16, weight: u32| u32::from(v) * u32::from(weight as u16);
-        let high = times(near, self.near >> 8) + times(far, self.far >> 8);
-        let low = times(near, self.near & 0xff) + times(far, self.far & 0xff);
-        (((high << 8) + low + (1 << 23)) >> 24) as u8
+        let times = |v: u16, weight: u32| u32::from(v).wrapping_mul(u32::from(weight as u16));
+        let high = times(near, self.near >> 8).wrapping_add(times(far, self.far >> 8));
+        let low = times(near, self.near & 0xff).wrapping_add(times(far, self.far & 0xff));
+        ((high << 8).wrapping_add(low).wrapping_add(1 << 23) >> 24) as u8
     }
 }
