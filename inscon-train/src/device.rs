@@ -18,7 +18,9 @@ use burn::tensor::Device;
 pub fn open_device(name: &str) -> Result<Device, DeviceError> {
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => {
-            let index = index.parse::<usize>().map_err(|_| DeviceError::Unknown(name.into()))?;
+            let index = index
+                .parse::<usize>()
+                .map_err(|_| DeviceError::Unknown(name.into()))?;
             (kind, Some(index))
         }
         None => (name, None),
@@ -83,7 +85,10 @@ mod tests {
     fn unknown_names_are_refused_with_the_known_ones() {
         for name in ["gpu", "cpu:1", "cuda:x", ""] {
             let error = open_device(name).unwrap_err();
-            assert!(error.to_string().contains("`cpu`, `wgpu` or `cuda:N`"), "{error}");
+            assert!(
+                error.to_string().contains("`cpu`, `wgpu` or `cuda:N`"),
+                "{error}"
+            );
         }
     }
 

@@ -29,11 +29,16 @@ impl MetricsLog {
                 .map_while(Result::ok)
                 .filter(|line| step_of(line).is_some_and(|s| s < step))
                 .collect();
-            write_whole(&path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))?;
+            write_whole(&path, |file| {
+                kept.iter().try_for_each(|line| writeln!(file, "{line}"))
+            })?;
         }
         let open = OpenOptions::new().create(true).append(true).open(&path);
         match open {
-            Ok(file) => Ok(Self { path, file: BufWriter::new(file) }),
+            Ok(file) => Ok(Self {
+                path,
+                file: BufWriter::new(file),
+            }),
             Err(source) => Err(failed(path, source)),
         }
     }
@@ -50,18 +55,27 @@ impl MetricsLog {
 }
 
 fn failed(path: std::path::PathBuf, source: std::io::Error) -> RunDirError {
-    RunDirError::Write { path, source, kept: "the lines written before are intact" }
+    RunDirError::Write {
+        path,
+        source,
+        kept: "the lines written before are intact",
+    }
 }
 
 fn step_of(line: &str) -> Option<u64> {
-    serde_json::from_str::<Value>(line).ok()?.get("step")?.as_u64()
+    serde_json::from_str::<Value>(line)
+        .ok()?
+        .get("step")?
+        .as_u64()
 }
 
 /// Reads every line of a run's log that is a JSON object with a step.
 #[must_use]
 pub fn read_metrics(run: &RunDir) -> Vec<Value> {
     let text = fs::read_to_string(run.file("metrics.jsonl")).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -86,7 +86,10 @@ impl Progress {
 }
 
 /// One line for the person at the terminal.
-#[expect(clippy::print_stderr, reason = "progress of the binary; libraries below this one are quiet")]
+#[expect(
+    clippy::print_stderr,
+    reason = "progress of the binary; libraries below this one are quiet"
+)]
 pub fn say(line: &str) {
     eprintln!("{line}");
 }

@@ -107,8 +107,13 @@ impl RunDir {
                     .lines()
                     .zip(recipe.lines())
                     .find(|(a, b)| a != b)
-                    .map_or("one is longer".to_owned(), |(a, b)| format!("`{a}` there, `{b}` now"));
-                Err(RunDirError::OtherRecipe { path: self.path.clone(), what })
+                    .map_or("one is longer".to_owned(), |(a, b)| {
+                        format!("`{a}` there, `{b}` now")
+                    });
+                Err(RunDirError::OtherRecipe {
+                    path: self.path.clone(),
+                    what,
+                })
             }
             Err(_) => write_whole(&path, |file| file.write_all(recipe.as_bytes())),
         }
@@ -142,7 +147,11 @@ pub fn write_whole(
         } else {
             "nothing of it is left behind"
         };
-        RunDirError::Write { path: path.to_owned(), source, kept }
+        RunDirError::Write {
+            path: path.to_owned(),
+            source,
+            kept,
+        }
     })
 }
 
@@ -165,7 +174,11 @@ mod tests {
         assert!(error.contains("before it is intact"), "{error}");
         assert!(error.contains("make room"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file is gone");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "the temporary file is gone"
+        );
     }
 
     /// `/dev/full` refuses every byte the way a full disk does.
@@ -175,7 +188,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.json");
         std::os::unix::fs::symlink("/dev/full", dir.path().join("metrics.json.tmp")).unwrap();
-        let error = write_whole(&path, |f| f.write_all(b"x")).unwrap_err().to_string();
+        let error = write_whole(&path, |f| f.write_all(b"x"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("No space left on device"), "{error}");
         assert!(!path.exists());
     }

@@ -66,7 +66,10 @@ impl LearningRate {
             }
             Schedule::Cosine => self.base * cosine(step as f64 / total),
             Schedule::Steps { milestones, gamma } => {
-                let passed = milestones.iter().filter(|m| step as f64 >= *m * total).count();
+                let passed = milestones
+                    .iter()
+                    .filter(|m| step as f64 >= *m * total)
+                    .count();
                 self.base * gamma.powi(passed as i32)
             }
         };
@@ -90,12 +93,21 @@ mod tests {
     use super::*;
 
     fn rate(schedule: Schedule, warmup_steps: u64) -> LearningRate {
-        LearningRate { base: 0.02, schedule, warmup_steps, steps_per_epoch: 100, total_steps: 900 }
+        LearningRate {
+            base: 0.02,
+            schedule,
+            warmup_steps,
+            steps_per_epoch: 100,
+            total_steps: 900,
+        }
     }
 
     #[test]
     fn detectron2_one_x() {
-        let steps = Schedule::Steps { milestones: vec![6.0 / 9.0, 8.0 / 9.0], gamma: 0.1 };
+        let steps = Schedule::Steps {
+            milestones: vec![6.0 / 9.0, 8.0 / 9.0],
+            gamma: 0.1,
+        };
         let lr = rate(steps, 10);
         assert!((lr.at(0) - 0.02 * 0.001).abs() < 1e-12);
         assert!((lr.at(5) - 0.02 * (0.0005 + 0.5)).abs() < 1e-12);

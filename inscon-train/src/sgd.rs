@@ -26,26 +26,41 @@ impl Sgd {
     /// An optimizer with empty buffers.
     #[must_use]
     pub fn new(momentum: f64, weight_decay: f64, weight_decay_norm: f64) -> Self {
-        Self { momentum, weight_decay, weight_decay_norm, velocity: BTreeMap::new() }
+        Self {
+            momentum,
+            weight_decay,
+            weight_decay_norm,
+            velocity: BTreeMap::new(),
+        }
     }
 
     /// One step: takes each parameter's gradient out of `gradients` and returns the new module.
     #[must_use]
     pub fn step<M: Module>(&mut self, lr: f64, module: M, mut gradients: Gradients) -> M {
-        let mut mapper = Update { sgd: self, lr, gradients: &mut gradients, path: Vec::new() };
+        let mut mapper = Update {
+            sgd: self,
+            lr,
+            gradients: &mut gradients,
+            path: Vec::new(),
+        };
         module.map(&mut mapper)
     }
 
     /// The momentum buffers, flat, by parameter path.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, TensorData> {
-        self.velocity.iter().map(|(k, v)| (k.clone(), v.to_data())).collect()
+        self.velocity
+            .iter()
+            .map(|(k, v)| (k.clone(), v.to_data()))
+            .collect()
     }
 
     /// Puts saved buffers back.
     pub fn load_state(&mut self, state: BTreeMap<String, TensorData>, device: &Device) {
-        self.velocity =
-            state.into_iter().map(|(k, v)| (k, Tensor::from_data(v, device))).collect();
+        self.velocity = state
+            .into_iter()
+            .map(|(k, v)| (k, Tensor::from_data(v, device)))
+            .collect();
     }
 }
 
@@ -59,7 +74,8 @@ struct Update<'a> {
 
 impl ModuleMapper for Update<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push((name.to_owned(), container.contains("BatchNorm")));
+        self.path
+            .push((name.to_owned(), container.contains("BatchNorm")));
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -74,9 +90,18 @@ impl ModuleMapper for Update<'_> {
         let Some(gradient) = value.grad_remove(self.gradients) else {
             return Param::from_mapped_value(id, value, mapper);
         };
-        let path = self.path.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".");
+        let path = self
+            .path
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+            .join(".");
         let in_norm = self.path.iter().any(|(_, norm)| *norm);
-        let decay = if in_norm { self.sgd.weight_decay_norm } else { self.sgd.weight_decay };
+        let decay = if in_norm {
+            self.sgd.weight_decay_norm
+        } else {
+            self.sgd.weight_decay
+        };
 
         let value = value.inner();
         let shape = value.dims();
@@ -124,7 +149,10 @@ mod tests {
             v = 0.9 * v + (2.0 * 9.0 * p + 0.01 * p);
             p -= 0.1 / (step + 1) as f64 * v;
             let got = layer.weight.val().into_data().to_vec::<f32>().unwrap()[0] as f64;
-            assert!((got - p).abs() < 1e-4 * p.abs().max(1.0), "step {step}: {got} against {p}");
+            assert!(
+                (got - p).abs() < 1e-4 * p.abs().max(1.0),
+                "step {step}: {got} against {p}"
+            );
         }
         assert_eq!(sgd.state().keys().collect::<Vec<_>>(), ["weight"]);
     }

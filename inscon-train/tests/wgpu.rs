@@ -21,12 +21,17 @@ fn pretrains_as_the_cpu_does() {
         let opened = open_device(device).unwrap();
         pretrain::run(&config, &run, &opened, &Interrupt::manual()).unwrap();
         let log = read_metrics(&RunDir::create(run.join("pretrain")).unwrap());
-        log.iter().map(|line| line["loss"].as_f64().unwrap()).collect()
+        log.iter()
+            .map(|line| line["loss"].as_f64().unwrap())
+            .collect()
     };
     let (gpu, cpu) = (losses("wgpu"), losses("cpu"));
     println!("wgpu {gpu:?}\ncpu  {cpu:?}");
     assert_eq!(gpu.len(), 6);
     assert!(gpu.iter().all(|loss| loss.is_finite()));
     // f32 sums in another order, through 20 layers of batch norm over few values.
-    assert!((gpu[0] - cpu[0]).abs() < 1e-3 * cpu[0].abs(), "{gpu:?} against {cpu:?}");
+    assert!(
+        (gpu[0] - cpu[0]).abs() < 1e-3 * cpu[0].abs(),
+        "{gpu:?} against {cpu:?}"
+    );
 }

@@ -26,10 +26,16 @@ pub(crate) const PALETTE: [RGBColor; 8] = [
 
 /// Draws `series` over `x`; `None` when there is nothing to draw.
 pub(crate) fn lines(title: &str, x: &str, y: &str, series: &[Series]) -> Result<Option<String>> {
-    let points = || series.iter().flat_map(|s| s.points.iter()).filter(|p| p.1.is_finite());
-    let (Some(x_range), Some(y_range)) =
-        (range(points().map(|p| p.0), 0.0), range(points().map(|p| p.1), 0.05))
-    else {
+    let points = || {
+        series
+            .iter()
+            .flat_map(|s| s.points.iter())
+            .filter(|p| p.1.is_finite())
+    };
+    let (Some(x_range), Some(y_range)) = (
+        range(points().map(|p| p.0), 0.0),
+        range(points().map(|p| p.1), 0.05),
+    ) else {
         return Ok(None);
     };
     let mut svg = String::new();
@@ -54,8 +60,9 @@ pub(crate) fn lines(title: &str, x: &str, y: &str, series: &[Series]) -> Result<
         for line in series {
             let colour = PALETTE[line.colour % PALETTE.len()];
             let drawn = line.points.iter().copied().filter(|p| p.1.is_finite());
-            let element =
-                chart.draw_series(LineSeries::new(drawn, colour.stroke_width(2))).map_err(failed)?;
+            let element = chart
+                .draw_series(LineSeries::new(drawn, colour.stroke_width(2)))
+                .map_err(failed)?;
             if !line.name.is_empty() {
                 element.label(&line.name).legend(move |(x, y)| {
                     PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2))
@@ -79,11 +86,17 @@ fn failed(error: impl std::fmt::Display) -> anyhow::Error {
 
 /// Smallest and largest value, widened by `margin` of their distance on both sides.
 fn range(values: impl Iterator<Item = f64>, margin: f64) -> Option<(f64, f64)> {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
+        (l.min(v), h.max(v))
+    });
     if low > high {
         return None;
     }
-    let pad = if high > low { (high - low) * margin } else { low.abs().max(1.0) * 0.1 };
+    let pad = if high > low {
+        (high - low) * margin
+    } else {
+        low.abs().max(1.0) * 0.1
+    };
     Some((low - pad, high + pad))
 }
 
@@ -91,7 +104,9 @@ fn range(values: impl Iterator<Item = f64>, margin: f64) -> Option<(f64, f64)> {
 pub(crate) fn smooth(points: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
     let mean = |values: &[(f64, f64)]| {
         let n = values.len() as f64;
-        let sum = values.iter().fold((0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1));
+        let sum = values
+            .iter()
+            .fold((0.0, 0.0), |s, p| (s.0 + p.0, s.1 + p.1));
         (sum.0 / n, sum.1 / n)
     };
     points.chunks(width.max(1)).map(mean).collect()
@@ -104,7 +119,11 @@ mod tests {
     #[test]
     fn draws_finite_points_and_names_the_lines() {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)];
-        let series = [Series { name: "inscon".into(), points, colour: 0 }];
+        let series = [Series {
+            name: "inscon".into(),
+            points,
+            colour: 0,
+        }];
         let svg = lines("loss", "step", "loss", &series).unwrap().unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("inscon"));
         assert!(!svg.contains("NaN"));

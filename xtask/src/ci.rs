@@ -23,17 +23,25 @@ pub(crate) fn run(args: &CiArgs) -> Result<()> {
     } else {
         default()?;
     }
-    shell::say(&format!("ci: passed in {:.1} min", started.elapsed().as_secs_f64() / 60.0));
+    shell::say(&format!(
+        "ci: passed in {:.1} min",
+        started.elapsed().as_secs_f64() / 60.0
+    ));
     Ok(())
 }
 
 fn default() -> Result<()> {
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
-    shell::run(
-        shell::cargo()
-            .args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
-    )?;
+    shell::run(shell::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     shell::run(
         shell::cargo()
             .args(["doc", "--workspace", "--no-deps", "--locked"])
@@ -42,7 +50,14 @@ fn default() -> Result<()> {
     // The README's test command.
     shell::run(shell::cargo().args(["test", "--workspace"]))?;
     reproduce::smoke()?;
-    shell::run(shell::cargo().args(["check", "-p", "inscon-train", "--locked", "--features", "cuda"]))
+    shell::run(shell::cargo().args([
+        "check",
+        "-p",
+        "inscon-train",
+        "--locked",
+        "--features",
+        "cuda",
+    ]))
 }
 
 const LAVAPIPE: &str = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
@@ -51,8 +66,13 @@ const LAVAPIPE: &str = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
 fn gpu_software() -> Result<()> {
     if !PathBuf::from(LAVAPIPE).exists() {
         shell::run(Command::new("apt-get").arg("update"))?;
-        shell::run(Command::new("apt-get").args(["install", "-y", "mesa-vulkan-drivers", "libvulkan1"]))
-            .context("install the Debian packages mesa-vulkan-drivers and libvulkan1")?;
+        shell::run(Command::new("apt-get").args([
+            "install",
+            "-y",
+            "mesa-vulkan-drivers",
+            "libvulkan1",
+        ]))
+        .context("install the Debian packages mesa-vulkan-drivers and libvulkan1")?;
     }
     if !PathBuf::from(LAVAPIPE).exists() {
         bail!("mesa-vulkan-drivers is installed, yet {LAVAPIPE} is missing");
@@ -61,7 +81,15 @@ fn gpu_software() -> Result<()> {
     std::fs::create_dir_all(&runtime)?;
     shell::run(
         shell::cargo()
-            .args(["test", "-p", "inscon-train", "--features", "wgpu", "--test", "wgpu"])
+            .args([
+                "test",
+                "-p",
+                "inscon-train",
+                "--features",
+                "wgpu",
+                "--test",
+                "wgpu",
+            ])
             .args(["--", "--test-threads", "1", "--nocapture"])
             .env("VK_ICD_FILENAMES", LAVAPIPE)
             .env("XDG_RUNTIME_DIR", runtime),

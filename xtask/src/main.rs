@@ -19,7 +19,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Checks and experiments of the InsCon workspace")]
+#[command(
+    name = "cargo xtask",
+    about = "Checks and experiments of the InsCon workspace"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,7 +35,7 @@ enum Command {
     /// Repository rules: module docs, file sizes, who may import whom.
     Tidy,
     /// Data → pretraining → fine-tuning → probes → evaluation → report, for every arm and seed.
-    Reproduce(reproduce::ReproduceArgs),
+    Reproduce(Box<reproduce::ReproduceArgs>),
     /// Writes results.json and report.html again from the runs in DIR.
     Report {
         /// The folder a `reproduce` wrote.

@@ -13,8 +13,15 @@ use crate::html::escape;
 /// A PNG or JPEG as a data URI.
 pub(crate) fn data_uri(file: &Path) -> Result<String> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let kind = if file.extension().is_some_and(|e| e == "png") { "png" } else { "jpeg" };
-    Ok(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)))
+    let kind = if file.extension().is_some_and(|e| e == "png") {
+        "png"
+    } else {
+        "jpeg"
+    };
+    Ok(format!(
+        "data:image/{kind};base64,{}",
+        STANDARD.encode(bytes)
+    ))
 }
 
 /// The views of one arm: each query canvas with its key canvases and the matched cells.
@@ -40,7 +47,10 @@ pub(crate) fn views(folder: &Path) -> Result<Option<String>> {
         let number = canvas["canvas"].as_u64().unwrap_or(0);
         let overview = folder.join(format!("overview_{number}.png"));
         if overview.exists() {
-            out += &format!("<img class=\"wide\" alt=\"canvas {number}\" src=\"{}\">", data_uri(&overview)?);
+            out += &format!(
+                "<img class=\"wide\" alt=\"canvas {number}\" src=\"{}\">",
+                data_uri(&overview)?
+            );
         }
     }
     Ok(Some(out))
@@ -54,10 +64,19 @@ pub(crate) fn detections(folder: &Path, most: usize) -> Result<Option<String>> {
     }
     let record: Value = serde_json::from_str(&fs::read_to_string(&file)?)
         .with_context(|| format!("{} is not JSON", file.display()))?;
-    let colours: Vec<&str> =
-        record["colours"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let colours: Vec<&str> = record["colours"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let mut out = String::from("<div class=\"pairs\">");
-    for picture in record["pictures"].as_array().into_iter().flatten().take(most) {
+    for picture in record["pictures"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .take(most)
+    {
         out += "<div class=\"pair\">";
         for (file, labels) in [("truth_file", "truth"), ("found_file", "found")] {
             if let Some(name) = picture[file].as_str() {
@@ -73,7 +92,10 @@ pub(crate) fn detections(folder: &Path, most: usize) -> Result<Option<String>> {
 
 /// A picture with its labels as SVG text.
 fn labelled(uri: &str, size: &Value, labels: &Value, colours: &[&str]) -> String {
-    let (width, height) = (size[0].as_f64().unwrap_or(1.0), size[1].as_f64().unwrap_or(1.0));
+    let (width, height) = (
+        size[0].as_f64().unwrap_or(1.0),
+        size[1].as_f64().unwrap_or(1.0),
+    );
     let font = (width / 22.0).clamp(5.0, 24.0);
     let mut out = format!(
         "<svg viewBox=\"0 0 {width} {height}\"><image width=\"{width}\" height=\"{height}\" \
@@ -103,8 +125,16 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_inside() {
         let labels = serde_json::json!([{"label": 0, "name": "a<b", "score": 0.5, "bbox": [3.0, 95.0, 9.0, 99.0]}]);
-        let svg = labelled("data:,", &serde_json::json!([100, 100]), &labels, &["#ff0000"]);
-        assert!(svg.contains("a&lt;b 0.50") && svg.contains("#ff0000"), "{svg}");
+        let svg = labelled(
+            "data:,",
+            &serde_json::json!([100, 100]),
+            &labels,
+            &["#ff0000"],
+        );
+        assert!(
+            svg.contains("a&lt;b 0.50") && svg.contains("#ff0000"),
+            "{svg}"
+        );
         assert!(svg.contains("y=\"99.0\""), "{svg}");
     }
 

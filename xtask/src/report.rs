@@ -20,9 +20,15 @@ pub(crate) fn write(out: &Path) -> Result<()> {
     let about = About::read(out)?;
     let results = Results::read(out, &about.arms)?;
     if results.arms.is_empty() {
-        bail!("{} holds no finished run; `cargo xtask reproduce` makes them", out.display());
+        bail!(
+            "{} holds no finished run; `cargo xtask reproduce` makes them",
+            out.display()
+        );
     }
-    save(&out.join("results.json"), &(serde_json::to_string_pretty(&results)? + "\n"))?;
+    save(
+        &out.join("results.json"),
+        &(serde_json::to_string_pretty(&results)? + "\n"),
+    )?;
     let mut body = format!("<p>{}</p>", escape(&about.about));
     body += HONESTY;
     body += "<h2>Results</h2>";
@@ -38,10 +44,14 @@ pub(crate) fn write(out: &Path) -> Result<()> {
             }
         }
     }
-    body += "<h2>Detections on test images</h2><p>Left the truth, right what the detector found.</p>";
+    body +=
+        "<h2>Detections on test images</h2><p>Left the truth, right what the detector found.</p>";
     for arm in &results.arms {
-        let Some(run) = arm.runs.first() else { continue };
-        if let Some(html) = pictures::detections(&run.path.join("finetune/detections"), DETECTIONS)? {
+        let Some(run) = arm.runs.first() else {
+            continue;
+        };
+        if let Some(html) = pictures::detections(&run.path.join("finetune/detections"), DETECTIONS)?
+        {
             body += &format!("<h3>{}, seed {}</h3>{html}", escape(&arm.name), run.seed);
         }
     }
@@ -71,13 +81,35 @@ impl About {
     fn read(out: &Path) -> Result<Self> {
         let file = out.join("experiment.toml");
         let recipe = fs::read_to_string(&file).with_context(|| {
-            format!("{} is missing: is this a folder of `cargo xtask reproduce`?", file.display())
+            format!(
+                "{} is missing: is this a folder of `cargo xtask reproduce`?",
+                file.display()
+            )
         })?;
-        let table: toml::Table = recipe.parse().with_context(|| format!("{}", file.display()))?;
-        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or("").to_owned();
-        let arms = table.get("arms").and_then(toml::Value::as_array).into_iter().flatten();
-        let arms = arms.filter_map(|arm| Some(arm.get("name")?.as_str()?.to_owned())).collect();
-        Ok(Self { name: text("name"), about: text("about"), recipe, arms })
+        let table: toml::Table = recipe
+            .parse()
+            .with_context(|| format!("{}", file.display()))?;
+        let text = |key: &str| {
+            table
+                .get(key)
+                .and_then(toml::Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let arms = table
+            .get("arms")
+            .and_then(toml::Value::as_array)
+            .into_iter()
+            .flatten();
+        let arms = arms
+            .filter_map(|arm| Some(arm.get("name")?.as_str()?.to_owned()))
+            .collect();
+        Ok(Self {
+            name: text("name"),
+            about: text("about"),
+            recipe,
+            arms,
+        })
     }
 }
 
@@ -95,13 +127,30 @@ fn table(results: &Results) -> String {
     let mut rows = vec![head];
     for arm in &results.arms {
         let mut row = vec![arm.name.clone(), arm.runs.len().to_string()];
-        row.extend(metrics.iter().map(|m| shown(arm.over_seeds.get(m.key), m, false)));
+        row.extend(
+            metrics
+                .iter()
+                .map(|m| shown(arm.over_seeds.get(m.key), m, false)),
+        );
         rows.push(row);
     }
-    for arm in results.arms.iter().filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty()) {
-        let seeds = arm.minus_moco_v2.values().map(|s| s.seeds).max().unwrap_or(0);
+    for arm in results
+        .arms
+        .iter()
+        .filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty())
+    {
+        let seeds = arm
+            .minus_moco_v2
+            .values()
+            .map(|s| s.seeds)
+            .max()
+            .unwrap_or(0);
         let mut row = vec![format!("{} − {BASELINE}", arm.name), seeds.to_string()];
-        row.extend(metrics.iter().map(|m| shown(arm.minus_moco_v2.get(m.key), m, true)));
+        row.extend(
+            metrics
+                .iter()
+                .map(|m| shown(arm.minus_moco_v2.get(m.key), m, true)),
+        );
         rows.push(row);
     }
     html::table(&rows)
@@ -194,11 +243,23 @@ fn charts(results: &Results) -> Result<String> {
                 if points.is_empty() {
                     continue;
                 }
-                let width = if plot.smooth { points.len().div_ceil(100) } else { 1 };
+                let width = if plot.smooth {
+                    points.len().div_ceil(100)
+                } else {
+                    1
+                };
                 // The first run carries the arm's name into the legend.
-                let name = if named { String::new() } else { arm.name.clone() };
+                let name = if named {
+                    String::new()
+                } else {
+                    arm.name.clone()
+                };
                 named = true;
-                series.push(Series { name, points: chart::smooth(&points, width), colour });
+                series.push(Series {
+                    name,
+                    points: chart::smooth(&points, width),
+                    colour,
+                });
             }
         }
         if let Some(svg) = chart::lines(plot.title, plot.x.0, plot.y.0, &series)? {
@@ -229,8 +290,14 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         };
-        write("experiment.toml", "name = \"t\"\nabout = \"a < b\"\n[[arms]]\nname = \"inscon\"\n");
-        write("seed-0/inscon/finetune/eval.json", "{\"scores\": {\"bbox\": {\"ap\": 0.25}}}");
+        write(
+            "experiment.toml",
+            "name = \"t\"\nabout = \"a < b\"\n[[arms]]\nname = \"inscon\"\n",
+        );
+        write(
+            "seed-0/inscon/finetune/eval.json",
+            "{\"scores\": {\"bbox\": {\"ap\": 0.25}}}",
+        );
         write(
             "seed-0/inscon/pretrain/metrics.jsonl",
             "{\"step\": 0, \"loss\": 5.0}\n{\"step\": 1, \"loss\": 4.0}\nbroken\n",
@@ -240,7 +307,8 @@ mod tests {
         assert!(html.contains("a &lt; b") && html.contains("25.0"), "{html}");
         assert!(html.contains("Pretraining: loss") && !html.contains("Mask AP"));
         let results: Value =
-            serde_json::from_str(&fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
+            serde_json::from_str(&fs::read_to_string(dir.path().join("results.json")).unwrap())
+                .unwrap();
         assert_eq!(results["arms"][0]["over_seeds"]["bbox_ap"]["mean"], 0.25);
     }
 
@@ -251,6 +319,11 @@ mod tests {
     #[test]
     fn an_empty_folder_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(write(dir.path()).unwrap_err().to_string().contains("cargo xtask reproduce"));
+        assert!(
+            write(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("cargo xtask reproduce")
+        );
     }
 }

@@ -105,19 +105,27 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     let (recipe_file, recipe) = read_recipe(args)?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => shell::root().join("runs").join(recipe_file.file_stem().unwrap_or_default()),
+        None => shell::root()
+            .join("runs")
+            .join(recipe_file.file_stem().unwrap_or_default()),
     };
     let out = std::path::absolute(out)?;
     let steps = plan(args, &recipe_file, &recipe, &out)?;
     if args.dry_run {
         for step in &steps {
             let state = if is_done(step) { "done" } else { "to do" };
-            shell::say(&format!("[{state}] inscon-train {}", step.arguments.join(" ")));
+            shell::say(&format!(
+                "[{state}] inscon-train {}",
+                step.arguments.join(" ")
+            ));
         }
         return Ok(());
     }
     fs::create_dir_all(&out).with_context(|| {
-        format!("cannot create {}; choose another folder with --out", out.display())
+        format!(
+            "cannot create {}; choose another folder with --out",
+            out.display()
+        )
     })?;
     // For the report: the arms' order and what the recipe says of itself.
     fs::copy(&recipe_file, out.join("experiment.toml"))?;
@@ -127,7 +135,11 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         if is_done(step) {
             continue;
         }
-        shell::say(&format!("[{}/{total}] inscon-train {}", number + 1, step.arguments.join(" ")));
+        shell::say(&format!(
+            "[{}/{total}] inscon-train {}",
+            number + 1,
+            step.arguments.join(" ")
+        ));
         let status = Command::new(&binary)
             .args(&step.arguments)
             .status()
@@ -142,7 +154,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         }
     }
     report::write(&out)?;
-    shell::say(&format!("reproduce: {:.1} min", started.elapsed().as_secs_f64() / 60.0));
+    shell::say(&format!(
+        "reproduce: {:.1} min",
+        started.elapsed().as_secs_f64() / 60.0
+    ));
     Ok(())
 }
 
@@ -168,7 +183,8 @@ pub(crate) fn smoke() -> Result<()> {
         dry_run: false,
     };
     run(&args)?;
-    let first = fs::read(out.join("results.json")).context("the smoke run wrote no results.json")?;
+    let first =
+        fs::read(out.join("results.json")).context("the smoke run wrote no results.json")?;
     // A second call must find everything done, and say the same.
     run(&args)?;
     let second = fs::read(out.join("results.json"))?;
@@ -180,7 +196,10 @@ pub(crate) fn smoke() -> Result<()> {
 
 fn read_recipe(args: &ReproduceArgs) -> Result<(PathBuf, Recipe)> {
     let folder = shell::root().join("inscon-train").join("configs");
-    let file = args.config.clone().unwrap_or_else(|| folder.join(format!("{}.toml", args.preset)));
+    let file = args
+        .config
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("{}.toml", args.preset)));
     let text = fs::read_to_string(&file).with_context(|| {
         let known: Vec<String> = fs::read_dir(&folder)
             .into_iter()
@@ -188,7 +207,11 @@ fn read_recipe(args: &ReproduceArgs) -> Result<(PathBuf, Recipe)> {
             .flatten()
             .filter_map(|e| Some(e.path().file_stem()?.to_string_lossy().into_owned()))
             .collect();
-        format!("cannot read the recipe {}; the presets are: {}", file.display(), known.join(", "))
+        format!(
+            "cannot read the recipe {}; the presets are: {}",
+            file.display(),
+            known.join(", ")
+        )
     })?;
     let recipe: Recipe =
         toml::from_str(&text).with_context(|| format!("{} is not a recipe", file.display()))?;
@@ -199,7 +222,11 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
     for wanted in &args.arms {
         if !recipe.arms.iter().any(|arm| arm.name == *wanted) {
             let known: Vec<&str> = recipe.arms.iter().map(|a| a.name.as_str()).collect();
-            bail!("{} has no arm `{wanted}`; it has: {}", file.display(), known.join(", "));
+            bail!(
+                "{} has no arm `{wanted}`; it has: {}",
+                file.display(),
+                known.join(", ")
+            );
         }
     }
     let config = vec!["--config".to_owned(), file.display().to_string()];
@@ -210,10 +237,21 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
         let mut arguments = vec!["scenes".to_owned()];
         arguments.extend(config.clone());
         arguments.extend(["--out".to_owned(), folder.display().to_string()]);
-        arguments.extend(args.sets.iter().flat_map(|s| ["--set".to_owned(), s.clone()]));
-        steps.push(Step { arguments, done: None });
+        arguments.extend(
+            args.sets
+                .iter()
+                .flat_map(|s| ["--set".to_owned(), s.clone()]),
+        );
+        steps.push(Step {
+            arguments,
+            done: None,
+        });
     }
-    let seeds = if args.seeds.is_empty() { recipe.seeds.clone() } else { args.seeds.clone() };
+    let seeds = if args.seeds.is_empty() {
+        recipe.seeds.clone()
+    } else {
+        args.seeds.clone()
+    };
     let seeds = if seeds.is_empty() { vec![0] } else { seeds };
     for (round, seed) in seeds.iter().enumerate() {
         for arm in &recipe.arms {
@@ -242,8 +280,15 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
                     let other = std::path::absolute(other)?.join(&seed_name).join(&arm.name);
                     arguments.extend(["--from".to_owned(), other.display().to_string()]);
                 }
-                let last = if phase == "views" { "views.json" } else { "done.json" };
-                steps.push(Step { arguments, done: Some(run.join(phase).join(last)) });
+                let last = if phase == "views" {
+                    "views.json"
+                } else {
+                    "done.json"
+                };
+                steps.push(Step {
+                    arguments,
+                    done: Some(run.join(phase).join(last)),
+                });
             }
         }
     }
@@ -258,7 +303,10 @@ fn uses_scenes(args: &ReproduceArgs, recipe: &Recipe) -> bool {
 fn data_sets(args: &ReproduceArgs, recipe: &Recipe, out: &Path) -> Result<Vec<String>> {
     let set = |key: &str, path: &Path| -> Result<String> {
         let path = std::path::absolute(path)?;
-        Ok(format!("data.{key}={}", toml::Value::String(path.display().to_string())))
+        Ok(format!(
+            "data.{key}={}",
+            toml::Value::String(path.display().to_string())
+        ))
     };
     let mut sets = Vec::new();
     if uses_scenes(args, recipe) {
@@ -293,7 +341,15 @@ fn build(device: &str) -> Result<PathBuf> {
     let mut command = shell::cargo();
     // A test target beside the binary: cargo then resolves the features that `cargo test` does, and
     // burn is built once for both.
-    command.args(["build", "-p", "inscon-train", "--bin", "inscon-train", "--test", "geometry"]);
+    command.args([
+        "build",
+        "-p",
+        "inscon-train",
+        "--bin",
+        "inscon-train",
+        "--test",
+        "geometry",
+    ]);
     command.args(["--message-format", "json-render-diagnostics"]);
     match device.split(':').next() {
         Some("wgpu") => drop(command.args(["--features", "wgpu"])),
@@ -301,7 +357,10 @@ fn build(device: &str) -> Result<PathBuf> {
         _ => {}
     }
     shell::say("building inscon-train (minutes the first time)");
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).output()?;
+    let output = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .output()?;
     if !output.status.success() {
         bail!("inscon-train does not build");
     }
@@ -332,7 +391,13 @@ mod tests {
 
     fn planned(words: &[&str]) -> Vec<String> {
         let recipe: Recipe = toml::from_str(RECIPE).unwrap();
-        let steps = plan(&args(words), Path::new("r.toml"), &recipe, Path::new("/out")).unwrap();
+        let steps = plan(
+            &args(words),
+            Path::new("r.toml"),
+            &recipe,
+            Path::new("/out"),
+        )
+        .unwrap();
         steps.iter().map(|s| s.arguments.join(" ")).collect()
     }
 
@@ -341,9 +406,21 @@ mod tests {
         let steps = planned(&[]);
         // scenes; 3 for random and 5 for inscon with its views; 3 and 4 for the second seed.
         assert_eq!(steps.len(), 1 + 3 + 5 + 3 + 4, "{steps:#?}");
-        assert!(steps[1].starts_with("finetune"), "random has no pretraining: {}", steps[1]);
-        assert!(steps[4].contains("--run /out/seed-0/inscon --arm inscon"), "{}", steps[4]);
-        assert!(steps[4].contains("data.scenes_dir=\"/out/scenes\""), "{}", steps[4]);
+        assert!(
+            steps[1].starts_with("finetune"),
+            "random has no pretraining: {}",
+            steps[1]
+        );
+        assert!(
+            steps[4].contains("--run /out/seed-0/inscon --arm inscon"),
+            "{}",
+            steps[4]
+        );
+        assert!(
+            steps[4].contains("data.scenes_dir=\"/out/scenes\""),
+            "{}",
+            steps[4]
+        );
         assert!(steps[15].contains("seed=1"), "{}", steps[15]);
     }
 
@@ -356,7 +433,14 @@ mod tests {
 
     #[test]
     fn own_images_replace_the_scenes() {
-        let steps = planned(&["--pretrain-images", "/", "--train-json", "/", "--arms", "random"]);
+        let steps = planned(&[
+            "--pretrain-images",
+            "/",
+            "--train-json",
+            "/",
+            "--arms",
+            "random",
+        ]);
         assert!(steps.iter().all(|s| !s.starts_with("scenes")), "{steps:#?}");
         assert!(steps[0].contains("data.source=\"folders\""), "{}", steps[0]);
         assert!(steps[0].contains("data.train_json=\"/\""), "{}", steps[0]);
@@ -367,15 +451,28 @@ mod tests {
         let steps = planned(&["--pretrained", "/other", "--seeds", "1"]);
         let taken: Vec<&String> = steps.iter().filter(|s| s.contains("--from")).collect();
         assert_eq!(taken.len(), 1, "random has none: {steps:#?}");
-        assert!(taken[0].starts_with("pretrain") && taken[0].contains("--from /other/seed-1/inscon"));
+        assert!(
+            taken[0].starts_with("pretrain") && taken[0].contains("--from /other/seed-1/inscon")
+        );
     }
 
     #[test]
     fn an_unknown_arm_and_a_missing_folder_are_named() {
         let recipe: Recipe = toml::from_str(RECIPE).unwrap();
-        let error = plan(&args(&["--arms", "byol"]), Path::new("r.toml"), &recipe, Path::new("/o"));
+        let error = plan(
+            &args(&["--arms", "byol"]),
+            Path::new("r.toml"),
+            &recipe,
+            Path::new("/o"),
+        );
         assert!(error.err().unwrap().to_string().contains("random, inscon"));
         let error = data_sets(&args(&["--images", "/no/such"]), &recipe, Path::new("/o"));
-        assert!(error.err().unwrap().to_string().contains("/no/such does not exist"));
+        assert!(
+            error
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("/no/such does not exist")
+        );
     }
 }

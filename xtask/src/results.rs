@@ -28,7 +28,13 @@ const fn metric(
     pointer: &'static str,
     scale: f64,
 ) -> Metric {
-    Metric { key, heading, file, pointer, scale }
+    Metric {
+        key,
+        heading,
+        file,
+        pointer,
+        scale,
+    }
 }
 
 const EVAL: &str = "finetune/eval.json";
@@ -43,15 +49,69 @@ pub(crate) const METRICS: [Metric; 16] = [
     metric("segm_ap50", "AP50 mask", EVAL, "/scores/segm/ap50", 100.0),
     metric("segm_ap75", "AP75 mask", EVAL, "/scores/segm/ap75", 100.0),
     metric("voc07_ap", "VOC07 AP", EVAL, "/scores/voc07/ap", 100.0),
-    metric("voc07_ap50", "VOC07 AP50", EVAL, "/scores/voc07/ap50", 100.0),
-    metric("voc07_ap75", "VOC07 AP75", EVAL, "/scores/voc07/ap75", 100.0),
-    metric("probe_boxes_top1", "box probe top-1", PROBE, "/boxes/accuracy", 100.0),
-    metric("probe_boxes_map", "box probe mAP", PROBE, "/boxes/mean_ap", 100.0),
-    metric("probe_cells_accuracy", "cell probe acc.", PROBE, "/cells/accuracy", 100.0),
-    metric("probe_cells_map", "cell probe mAP", PROBE, "/cells/mean_ap", 100.0),
-    metric("pretrain_seconds", "pretraining s", "pretrain/done.json", "/seconds", 1.0),
-    metric("finetune_seconds", "fine-tuning s", "finetune/done.json", "/seconds", 1.0),
-    metric("pretrain_images_per_second", "img/s", "pretrain/done.json", "/images_per_second", 1.0),
+    metric(
+        "voc07_ap50",
+        "VOC07 AP50",
+        EVAL,
+        "/scores/voc07/ap50",
+        100.0,
+    ),
+    metric(
+        "voc07_ap75",
+        "VOC07 AP75",
+        EVAL,
+        "/scores/voc07/ap75",
+        100.0,
+    ),
+    metric(
+        "probe_boxes_top1",
+        "box probe top-1",
+        PROBE,
+        "/boxes/accuracy",
+        100.0,
+    ),
+    metric(
+        "probe_boxes_map",
+        "box probe mAP",
+        PROBE,
+        "/boxes/mean_ap",
+        100.0,
+    ),
+    metric(
+        "probe_cells_accuracy",
+        "cell probe acc.",
+        PROBE,
+        "/cells/accuracy",
+        100.0,
+    ),
+    metric(
+        "probe_cells_map",
+        "cell probe mAP",
+        PROBE,
+        "/cells/mean_ap",
+        100.0,
+    ),
+    metric(
+        "pretrain_seconds",
+        "pretraining s",
+        "pretrain/done.json",
+        "/seconds",
+        1.0,
+    ),
+    metric(
+        "finetune_seconds",
+        "fine-tuning s",
+        "finetune/done.json",
+        "/seconds",
+        1.0,
+    ),
+    metric(
+        "pretrain_images_per_second",
+        "img/s",
+        "pretrain/done.json",
+        "/images_per_second",
+        1.0,
+    ),
 ];
 
 /// One arm with one seed.
@@ -92,28 +152,38 @@ impl Results {
     pub(crate) fn read(out: &Path, order: &[String]) -> Result<Self> {
         let mut runs: BTreeMap<String, Vec<Run>> = BTreeMap::new();
         for (seed, dir) in seeds(out)? {
-            for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+            for entry in
+                fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?
+            {
                 let path = entry?.path();
                 let Some(name) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else {
                     continue;
                 };
                 let metrics = read_metrics(&path)?;
                 if !metrics.is_empty() {
-                    runs.entry(name).or_default().push(Run { seed, path, metrics });
+                    runs.entry(name).or_default().push(Run {
+                        seed,
+                        path,
+                        metrics,
+                    });
                 }
             }
         }
         let place = |name: &String| order.iter().position(|o| o == name).unwrap_or(order.len());
         let baseline = runs.get(BASELINE).cloned().unwrap_or_default();
-        let mut arms: Vec<Arm> =
-            runs.into_iter().map(|(name, runs)| arm(name, runs, &baseline)).collect();
+        let mut arms: Vec<Arm> = runs
+            .into_iter()
+            .map(|(name, runs)| arm(name, runs, &baseline))
+            .collect();
         arms.sort_by_key(|arm| (place(&arm.name), arm.name.clone()));
         Ok(Self { arms })
     }
 
     /// The metrics that any arm has.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = &'static Metric> + '_ {
-        METRICS.iter().filter(|m| self.arms.iter().any(|a| a.over_seeds.contains_key(m.key)))
+        METRICS
+            .iter()
+            .filter(|m| self.arms.iter().any(|a| a.over_seeds.contains_key(m.key)))
     }
 
     /// The table as Markdown: mean ± standard deviation over seeds, and below it the difference to
@@ -130,15 +200,30 @@ impl Results {
         for arm in &self.arms {
             text += &format!("| {} | {} |", arm.name, arm.runs.len());
             for metric in &metrics {
-                text += &format!(" {} |", shown(arm.over_seeds.get(metric.key), metric, false));
+                text += &format!(
+                    " {} |",
+                    shown(arm.over_seeds.get(metric.key), metric, false)
+                );
             }
             text += "\n";
         }
-        for arm in self.arms.iter().filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty()) {
-            let seeds = arm.minus_moco_v2.values().map(|s| s.seeds).max().unwrap_or(0);
+        for arm in self
+            .arms
+            .iter()
+            .filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty())
+        {
+            let seeds = arm
+                .minus_moco_v2
+                .values()
+                .map(|s| s.seeds)
+                .max()
+                .unwrap_or(0);
             text += &format!("| {} − {BASELINE} | {seeds} |", arm.name);
             for metric in &metrics {
-                text += &format!(" {} |", shown(arm.minus_moco_v2.get(metric.key), metric, true));
+                text += &format!(
+                    " {} |",
+                    shown(arm.minus_moco_v2.get(metric.key), metric, true)
+                );
             }
             text += "\n";
         }
@@ -148,10 +233,16 @@ impl Results {
 
 /// A cell of the table.
 pub(crate) fn shown(spread: Option<&Spread>, metric: &Metric, signed: bool) -> String {
-    let Some(spread) = spread else { return "–".to_owned() };
+    let Some(spread) = spread else {
+        return "–".to_owned();
+    };
     let digits = if metric.scale == 1.0 { 0 } else { 1 };
     let mean = spread.mean * metric.scale;
-    let mean = if signed { format!("{mean:+.digits$}") } else { format!("{mean:.digits$}") };
+    let mean = if signed {
+        format!("{mean:+.digits$}")
+    } else {
+        format!("{mean:.digits$}")
+    };
     match spread.std {
         Some(std) => format!("{mean} ± {:.digits$}", std * metric.scale),
         None => mean,
@@ -163,7 +254,11 @@ fn arm(name: String, mut runs: Vec<Run>, baseline: &[Run]) -> Arm {
     let mut over_seeds = BTreeMap::new();
     let mut minus_moco_v2 = BTreeMap::new();
     for metric in &METRICS {
-        let values: Vec<f64> = runs.iter().filter_map(|r| r.metrics.get(metric.key)).copied().collect();
+        let values: Vec<f64> = runs
+            .iter()
+            .filter_map(|r| r.metrics.get(metric.key))
+            .copied()
+            .collect();
         let pairs = runs.iter().filter_map(|run| {
             let other = baseline.iter().find(|b| b.seed == run.seed)?;
             Some(run.metrics.get(metric.key)? - other.metrics.get(metric.key)?)
@@ -172,7 +267,12 @@ fn arm(name: String, mut runs: Vec<Run>, baseline: &[Run]) -> Arm {
         over_seeds.extend(spread(&values).map(|s| (metric.key, s)));
         minus_moco_v2.extend(spread(&differences).map(|s| (metric.key, s)));
     }
-    Arm { name, runs, over_seeds, minus_moco_v2 }
+    Arm {
+        name,
+        runs,
+        over_seeds,
+        minus_moco_v2,
+    }
 }
 
 fn spread(values: &[f64]) -> Option<Spread> {
@@ -183,7 +283,11 @@ fn spread(values: &[f64]) -> Option<Spread> {
     let mean = values.iter().sum::<f64>() / n;
     let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
     let std = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
-    Some(Spread { mean, std, seeds: values.len() })
+    Some(Spread {
+        mean,
+        std,
+        seeds: values.len(),
+    })
 }
 
 /// `OUT/seed-N`, by N.
@@ -191,7 +295,10 @@ pub(crate) fn seeds(out: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(out).with_context(|| format!("cannot list {}", out.display()))? {
         let path = entry?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if let Some(seed) = name.strip_prefix("seed-").and_then(|n| n.parse().ok()) {
             found.push((seed, path));
         }
@@ -206,13 +313,17 @@ fn read_metrics(run: &Path) -> Result<BTreeMap<&'static str, f64>> {
         let path = run.join(metric.file);
         if !files.contains_key(metric.file) && path.exists() {
             let text = fs::read_to_string(&path)?;
-            let value = serde_json::from_str(&text)
-                .with_context(|| format!("{} is not JSON; delete it and run again", path.display()))?;
+            let value = serde_json::from_str(&text).with_context(|| {
+                format!("{} is not JSON; delete it and run again", path.display())
+            })?;
             files.insert(metric.file, value);
         }
     }
     let number = |m: &Metric| files.get(m.file)?.pointer(m.pointer)?.as_f64();
-    Ok(METRICS.iter().filter_map(|m| Some((m.key, number(m)?))).collect())
+    Ok(METRICS
+        .iter()
+        .filter_map(|m| Some((m.key, number(m)?)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -243,14 +354,24 @@ mod tests {
         assert!((difference.std.unwrap() - 0.005 * 2f64.sqrt()).abs() < 1e-12);
         assert_eq!(inscon.over_seeds["bbox_ap"].seeds, 3);
         let table = results.markdown();
-        assert!(table.contains("| inscon − moco-v2 | 2 | +2.5 ± 0.7 |"), "{table}");
+        assert!(
+            table.contains("| inscon − moco-v2 | 2 | +2.5 ± 0.7 |"),
+            "{table}"
+        );
         assert!(table.contains("| moco-v2 | 2 | 25.0 ± 7.1 |"), "{table}");
         assert!(!table.contains("mask"), "no masks were evaluated: {table}");
     }
 
     #[test]
     fn one_seed_has_no_spread() {
-        assert_eq!(spread(&[2.0]), Some(Spread { mean: 2.0, std: None, seeds: 1 }));
+        assert_eq!(
+            spread(&[2.0]),
+            Some(Spread {
+                mean: 2.0,
+                std: None,
+                seeds: 1
+            })
+        );
         assert_eq!(spread(&[]), None);
     }
 }

@@ -8,7 +8,10 @@ use anyhow::{Context, Result, bail};
 
 /// The workspace root.
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap_or_else(|_| ".".into())
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap_or_else(|_| ".".into())
 }
 
 /// Prints one line.
@@ -33,7 +36,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = words.join(" ");
     say(&format!("$ {shown}"));
     let started = Instant::now();
-    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{shown}`"))?;
     say(&format!("  {:.1} s", started.elapsed().as_secs_f64()));
     if !status.success() {
         bail!("`{shown}` failed ({status})");

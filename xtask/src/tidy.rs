@@ -15,14 +15,28 @@ const EDGES: [(&str, &[&str]); 6] = [
     ("inscon-eval", &[]),
     ("inscon-loss", &[]),
     ("inscon-model", &[]),
-    ("inscon-train", &["inscon-aug", "inscon-eval", "inscon-loss", "inscon-model"]),
+    (
+        "inscon-train",
+        &["inscon-aug", "inscon-eval", "inscon-loss", "inscon-model"],
+    ),
     ("xtask", &[]),
 ];
 
 /// What may lie at the top level beside dot-files.
 const TOP: [&str; 13] = [
-    "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "clippy.toml",
-    "inscon-aug", "inscon-eval", "inscon-loss", "inscon-model", "inscon-train", "rustfmt.toml", "xtask",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "clippy.toml",
+    "inscon-aug",
+    "inscon-eval",
+    "inscon-loss",
+    "inscon-model",
+    "inscon-train",
+    "rustfmt.toml",
+    "xtask",
 ];
 
 pub(crate) fn run() -> Result<()> {
@@ -47,7 +61,11 @@ fn findings(root: &Path) -> Result<Vec<String>> {
         found.extend(manifest_findings(member, allowed, &manifest)?);
         for file in sources(&dir)? {
             let text = fs::read_to_string(&file)?;
-            let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+            let shown = file
+                .strip_prefix(root)
+                .unwrap_or(&file)
+                .display()
+                .to_string();
             found.extend(source_findings(&shown, &text));
         }
     }
@@ -62,19 +80,25 @@ fn findings(root: &Path) -> Result<Vec<String>> {
 }
 
 fn manifest_findings(member: &str, allowed: &[&str], manifest: &str) -> Result<Vec<String>> {
-    let table: toml::Table =
-        manifest.parse().with_context(|| format!("{member}/Cargo.toml is not TOML"))?;
+    let table: toml::Table = manifest
+        .parse()
+        .with_context(|| format!("{member}/Cargo.toml is not TOML"))?;
     let mut found = Vec::new();
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-        let Some(dependencies) = table.get(section).and_then(toml::Value::as_table) else { continue };
+        let Some(dependencies) = table.get(section).and_then(toml::Value::as_table) else {
+            continue;
+        };
         for (name, value) in dependencies {
             if name.starts_with("inscon-") && !allowed.contains(&name.as_str()) {
-                found.push(format!("{member}/Cargo.toml: [{section}] must not import {name}"));
+                found.push(format!(
+                    "{member}/Cargo.toml: [{section}] must not import {name}"
+                ));
             }
             if member == "xtask" && name.starts_with("burn") {
                 found.push(format!("{member}/Cargo.toml: xtask links no burn"));
             }
-            let from_workspace = value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+            let from_workspace =
+                value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
             if !from_workspace {
                 found.push(format!(
                     "{member}/Cargo.toml: [{section}] {name} must take its version from the workspace"
@@ -82,8 +106,15 @@ fn manifest_findings(member: &str, allowed: &[&str], manifest: &str) -> Result<V
             }
         }
     }
-    if table.get("lints").and_then(|l| l.get("workspace")).and_then(toml::Value::as_bool) != Some(true) {
-        found.push(format!("{member}/Cargo.toml: [lints] workspace = true is missing"));
+    if table
+        .get("lints")
+        .and_then(|l| l.get("workspace"))
+        .and_then(toml::Value::as_bool)
+        != Some(true)
+    {
+        found.push(format!(
+            "{member}/Cargo.toml: [lints] workspace = true is missing"
+        ));
     }
     Ok(found)
 }
@@ -95,7 +126,9 @@ fn source_findings(file: &str, text: &str) -> Vec<String> {
     }
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        found.push(format!("{file}: {lines} lines, more than {MAX_LINES}: split it"));
+        found.push(format!(
+            "{file}: {lines} lines, more than {MAX_LINES}: split it"
+        ));
     }
     for (number, line) in text.lines().enumerate() {
         if line.ends_with(' ') || line.ends_with('\t') {
@@ -129,8 +162,15 @@ mod tests {
     fn a_leaf_must_not_import_another() {
         let manifest = "[lints]\nworkspace = true\n[dependencies]\ninscon-aug.workspace = true\n";
         let found = manifest_findings("inscon-loss", &[], manifest).unwrap();
-        assert_eq!(found, ["inscon-loss/Cargo.toml: [dependencies] must not import inscon-aug"]);
-        assert!(manifest_findings("inscon-train", &["inscon-aug"], manifest).unwrap().is_empty());
+        assert_eq!(
+            found,
+            ["inscon-loss/Cargo.toml: [dependencies] must not import inscon-aug"]
+        );
+        assert!(
+            manifest_findings("inscon-train", &["inscon-aug"], manifest)
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
@@ -141,7 +181,10 @@ mod tests {
 
     #[test]
     fn files_open_with_their_purpose() {
-        assert_eq!(source_findings("a.rs", "use x;\n"), ["a.rs:1: must open with `//!`"]);
+        assert_eq!(
+            source_findings("a.rs", "use x;\n"),
+            ["a.rs:1: must open with `//!`"]
+        );
         assert!(source_findings("a.rs", "//! x\n").is_empty());
         let long = format!("//! x\n{}", "a\n".repeat(MAX_LINES));
         assert!(source_findings("a.rs", &long)[0].contains("split it"));

@@ -14,7 +14,8 @@ pub struct ProbeConfig {
     pub roi_size: usize,
     /// Passes of the linear classifier over the stored features: iterations of L-BFGS, at most.
     pub epochs: u64,
-    /// Its weight decay.
+    /// Its L2 penalty on standardised features. The default is near the best of 1e-4 … 1e-1 on VOC
+    /// 2007's boxes for random and for briefly pretrained weights alike; less overfits.
     pub weight_decay: f64,
     /// Most boxes, and most cells, kept for training.
     pub max_samples: usize,
@@ -29,7 +30,7 @@ impl Default for ProbeConfig {
             max_images: 0,
             roi_size: 7,
             epochs: 50,
-            weight_decay: 1e-4,
+            weight_decay: 1e-2,
             max_samples: 40_000,
             cells: true,
         }

@@ -28,7 +28,10 @@ impl Background {
     pub(super) fn sample(rng: &mut impl Rng) -> Self {
         let count = [1, 2, 2, 3][rng.random_range(0..4)];
         let layers = (0..count).map(|_| Layer::sample(rng)).collect();
-        let (angle, strength) = (uniform(rng, 0.0, std::f32::consts::TAU), uniform(rng, 0.0, 0.3));
+        let (angle, strength) = (
+            uniform(rng, 0.0, std::f32::consts::TAU),
+            uniform(rng, 0.0, 0.3),
+        );
         Self {
             layers,
             gradient: [strength * angle.cos(), strength * angle.sin()],

@@ -30,7 +30,7 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let (images, run) = (dir.path().join("images"), dir.path().join("run"));
     write_images(&images, 14);
-    truncated_jpeg(&images.join("005-cut.jpg"));
+    truncated_jpeg(&images.join("005x.jpg"));
     fs::write(images.join("zz-none.jpg"), b"").unwrap();
     // 16 images, batch 8: every image is in every epoch. Interrupted once, it must not be logged
     // again.
@@ -43,8 +43,8 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
     let bad = list(&run);
     let names: BTreeSet<&str> = bad.iter().map(|b| b.file.as_str()).collect();
     assert_eq!(bad.len(), 2, "{bad:?}");
-    assert_eq!(names, BTreeSet::from(["005-cut.jpg", "zz-none.jpg"]));
-    let cut = bad.iter().find(|b| b.file == "005-cut.jpg").unwrap();
+    assert_eq!(names, BTreeSet::from(["005x.jpg", "zz-none.jpg"]));
+    let cut = bad.iter().find(|b| b.file == "005x.jpg").unwrap();
     assert_eq!(
         cut.replaced_by.as_deref(),
         Some("006.png"),

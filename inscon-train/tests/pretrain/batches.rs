@@ -25,11 +25,19 @@ fn query_of_key_finds_the_same_image() {
     // Squares: the place of a square crop of the whole area does not vary.
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
-        image::open(&path).unwrap().crop_imm(0, 0, 48, 48).save(&path).unwrap();
+        image::open(&path)
+            .unwrap()
+            .crop_imm(0, 0, 48, 48)
+            .save(&path)
+            .unwrap();
     }
     let plain = "pretrain.augmentation={scale=[1.0,1.0],ratio=[1.0,1.0],grayscale_p=0.0,\
                  flip_p=0.0,jitter={p=0.0},blur={p=0.0}}";
-    for sets in [&[][..], &["pretrain.key_view=\"single\""], &["pretrain.grid=1"]] {
+    for sets in [
+        &[][..],
+        &["pretrain.key_view=\"single\""],
+        &["pretrain.grid=1"],
+    ] {
         let mut all = vec![plain];
         all.extend(sets);
         let batches = PretrainBatches::open(&tiny(dir.path(), &all)).unwrap();
@@ -40,7 +48,11 @@ fn query_of_key_finds_the_same_image() {
             for (t, key) in batch.key_tiles.iter().enumerate() {
                 let query = &batch.query_tiles[batch.query_of_key[t]];
                 assert_eq!(query.image, key.image);
-                assert_eq!(tile(&batch.query, query), tile(&batch.key, key), "{sets:?} tile {t}");
+                assert_eq!(
+                    tile(&batch.query, query),
+                    tile(&batch.key, key),
+                    "{sets:?} tile {t}"
+                );
                 moved += usize::from((query.canvas, query.slot) != (key.canvas, key.slot));
             }
             assert!(moved > 2, "{sets:?}: query and key are stitched alike");
@@ -56,7 +68,9 @@ fn epochs_are_shuffled() {
     let batches = PretrainBatches::open(&tiny(dir.path(), &[])).unwrap();
     assert_eq!(batches.steps_per_epoch(), 2);
     let epoch = |e: u64| -> Vec<String> {
-        (2 * e..2 * e + 2).flat_map(|step| batches.make(step).unwrap().files).collect()
+        (2 * e..2 * e + 2)
+            .flat_map(|step| batches.make(step).unwrap().files)
+            .collect()
     };
     let (first, second) = (epoch(0), epoch(1));
     let distinct: std::collections::BTreeSet<_> = first.iter().collect();

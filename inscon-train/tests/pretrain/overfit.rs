@@ -6,7 +6,11 @@ use crate::fixture::{pretrain_to_the_end, tiny, write_images};
 
 /// Mean of a column of `metrics.jsonl` over some of its lines.
 fn mean(lines: &[serde_json::Value], name: &str) -> f64 {
-    lines.iter().map(|line| line[name].as_f64().unwrap()).sum::<f64>() / lines.len() as f64
+    lines
+        .iter()
+        .map(|line| line[name].as_f64().unwrap())
+        .sum::<f64>()
+        / lines.len() as f64
 }
 
 /// 150 steps on eight images, without queues, which would hold earlier keys of the very images, and
@@ -34,7 +38,10 @@ fn check(sets: &[&str], share: f64, top1: f64) {
     let (start, end) = (&lines[..5], &lines[lines.len() - 20..]);
     for name in ["loss", "instance"] {
         let (start, end) = (mean(start, name), mean(end, name));
-        assert!(end < share * start, "{name} fell from {start} to {end} only");
+        assert!(
+            end < share * start,
+            "{name} fell from {start} to {end} only"
+        );
     }
     assert!(mean(end, "top1") > top1, "top-1 is {}", mean(end, "top1"));
 }
