@@ -4,9 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::Device;
+use inscon_aug::stream;
+use inscon_model::state_dict;
 use inscon_train::config::ExperimentConfig;
+use inscon_train::finetune::FinetuneState;
 use inscon_train::scenes::{ScenesConfig, generate};
-use inscon_train::{Interrupt, RunDir, evaluate, finetune, read_metrics};
+use inscon_train::{
+    Interrupt, RunDir, backbone_path, evaluate, finetune, read_metrics, write_weights,
+};
 use serde_json::Value;
 
 use crate::fixture::{Toy, recipe};
@@ -196,4 +201,44 @@ fn a_pretrained_run_needs_its_backbone() {
         "{error}"
     );
     assert!(error.contains("inscon-train pretrain"), "{error}");
+}
+
+#[test]
+fn arms_differ_in_the_backbone_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let toy = Toy::new(1);
+    let state = |config: &ExperimentConfig| {
+        let state = FinetuneState::new(config, dir.path(), 3, &Device::flex()).unwrap();
+        state_dict(&state.model)
+    };
+    let config = toy.recipe(&["pretrained=true"]);
+    let other = config
+        .model
+        .init(&mut stream(99, &[]), &Device::flex())
+        .unwrap();
+    let weights = state_dict(&other);
+    let path = backbone_path(dir.path());
+    RunDir::create(path.parent().unwrap()).unwrap();
+    write_weights(&path, &weights, "{}").unwrap();
+
+    let (pretrained, random) = (state(&config), state(&toy.recipe(&[])));
+    let mut changed = 0;
+    for (name, tensor) in &pretrained {
+        match name.strip_prefix("backbone.") {
+            Some(inner) => {
+                assert_eq!(*tensor, weights[inner], "{name} is not the file's");
+                changed += usize::from(*tensor != random[name]);
+            }
+            None => assert_eq!(*tensor, random[name], "{name} differs between arms"),
+        }
+    }
+    assert!(changed >= 20, "{changed} tensors of the backbone differ");
+
+    let wide = toy.recipe(&["pretrained=true", "model.width=0.5"]);
+    let error = FinetuneState::new(&wide, dir.path(), 3, &Device::flex()).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("backbone.safetensors") && error.contains("shape"),
+        "{error}"
+    );
 }
