@@ -1,5 +1,7 @@
 //! From labelled images to a detector, its evaluation and the probes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod data;
 mod evaluate;
 mod finetune;
