@@ -24,7 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Pretrain a backbone on unlabelled images: RUN/pretrain
-    Pretrain(RunArgs),
+    Pretrain(PretrainArgs),
     /// Train a detector on the pretrained backbone and evaluate it: RUN/finetune
     Finetune(RunArgs),
     /// Evaluate the trained detector again: RUN/finetune/eval.json
@@ -49,6 +49,15 @@ struct RunArgs {
     /// cpu, wgpu, or cuda:N
     #[arg(long, default_value = "cpu", value_name = "NAME")]
     device: String,
+}
+
+#[derive(Debug, Args)]
+struct PretrainArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Take the finished pretraining of another run folder, if its recipe's is the same
+    #[arg(long, value_name = "RUN")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -101,7 +110,10 @@ fn main() -> ExitCode {
 fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
     match command {
         Command::Scenes(args) => generate_scenes(&args),
-        Command::Pretrain(args) => phase(&args, interrupt, pretrain::run),
+        Command::Pretrain(args) => match &args.from {
+            Some(from) => adopt(&args.run, from),
+            None => phase(&args.run, interrupt, pretrain::run),
+        },
         Command::Finetune(args) => phase(&args, interrupt, finetune::run),
         Command::Evaluate(args) => phase(&args, interrupt, evaluate::run),
         Command::Probe(args) => phase(&args, interrupt, probe::run),
@@ -124,6 +136,13 @@ fn phase(args: &RunArgs, interrupt: &Interrupt, run: Phase) -> anyhow::Result<()
     RunDir::create(&args.run)?.claim(&config.to_toml())?;
     config.data = resolve_data(&config.data, &args.run)?;
     run(&config, &args.run, &device, interrupt)
+}
+
+/// Claims the run folder and takes over another run's pretraining.
+fn adopt(args: &RunArgs, from: &std::path::Path) -> anyhow::Result<()> {
+    let config = args.recipe.load()?;
+    RunDir::create(&args.run)?.claim(&config.to_toml())?;
+    pretrain::adopt(&config, from, &args.run)
 }
 
 fn generate_scenes(args: &ScenesArgs) -> anyhow::Result<()> {

@@ -38,9 +38,18 @@ pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
         ("[model]", a.model != b.model),
         ("[pretrain]", a.pretrain != b.pretrain),
         ("data.source", a.data.source != b.data.source),
-        ("data.scenes", (&a.data.scenes, a.data.scenes_seed) != (&b.data.scenes, b.data.scenes_seed)),
-        ("data.pretrain_images", a.data.pretrain_images != b.data.pretrain_images),
-        ("data.max_pretrain_images", a.data.max_pretrain_images != b.data.max_pretrain_images),
+        (
+            "data.scenes",
+            (&a.data.scenes, a.data.scenes_seed) != (&b.data.scenes, b.data.scenes_seed),
+        ),
+        (
+            "data.pretrain_images",
+            a.data.pretrain_images != b.data.pretrain_images,
+        ),
+        (
+            "data.max_pretrain_images",
+            a.data.max_pretrain_images != b.data.max_pretrain_images,
+        ),
     ];
     if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
         bail!(
@@ -52,7 +61,9 @@ pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
     for name in FILES {
         let bytes = fs::read(source.join(name))
             .with_context(|| format!("cannot read {}", source.join(name).display()))?;
-        crate::write_whole(&dir.file(name), |file| std::io::Write::write_all(file, &bytes))?;
+        crate::write_whole(&dir.file(name), |file| {
+            std::io::Write::write_all(file, &bytes)
+        })?;
     }
     say(&format!("took the pretraining of {}", from.display()));
     Ok(())

@@ -10,6 +10,7 @@
 //! 6. backward and SGD;
 //! 7. the keys enter the queues.
 
+mod adopt;
 mod bad_images;
 mod record;
 mod run;
@@ -17,6 +18,7 @@ mod state;
 mod step;
 mod views;
 
+pub use adopt::*;
 pub use bad_images::*;
 pub use record::*;
 pub use run::*;

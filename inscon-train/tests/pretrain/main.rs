@@ -1,6 +1,7 @@
 //! Pretraining as a whole, on a network small enough for a test: resuming, threads, MoCo v2,
 //! overfitting, broken images, messages.
 
+mod adopt;
 mod bad_images;
 mod batches;
 mod command;
