@@ -148,7 +148,7 @@ mod tests {
             layer = sgd.step(0.1 / (step + 1) as f64, layer, gradients);
             v = 0.9 * v + (2.0 * 9.0 * p + 0.01 * p);
             p -= 0.1 / (step + 1) as f64 * v;
-            let got = layer.weight.val().into_data().to_vec::<f32>().unwrap()[0] as f64;
+            let got = layer.weight.val().into_data().try_to_vec::<f32>().unwrap()[0] as f64;
             assert!(
                 (got - p).abs() < 1e-4 * p.abs().max(1.0),
                 "step {step}: {got} against {p}"

@@ -1,5 +1,7 @@
 //! Every recipe in `configs/` is valid for every arm, and the papers' recipes have their values.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 
 use inscon_train::config::ExperimentConfig;

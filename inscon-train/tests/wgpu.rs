@@ -1,6 +1,7 @@
 //! The pretraining smoke test on `wgpu`: `cargo xtask ci --gpu-software` runs it on Mesa's software
 //! Vulkan.
 #![cfg(feature = "wgpu")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "pretrain/fixture.rs"]
 #[expect(dead_code, reason = "shared with the CPU tests")]

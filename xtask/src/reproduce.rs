@@ -57,7 +57,7 @@ pub(crate) struct ReproduceArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// A folder of another `reproduce` whose pretraining is to be used, arm by arm and seed by
-    /// seed, where its recipe's [model] and [pretrain] are the same.
+    /// seed, where its recipe's sections `model` and `pretrain` are the same.
     #[arg(long, value_name = "DIR")]
     pretrained: Option<PathBuf>,
     /// Print the steps and run none.

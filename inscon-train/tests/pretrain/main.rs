@@ -1,6 +1,8 @@
 //! Pretraining as a whole, on a network small enough for a test: resuming, threads, MoCo v2,
 //! overfitting, broken images, messages.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod adopt;
 mod bad_images;
 mod batches;
