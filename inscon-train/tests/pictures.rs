@@ -1,5 +1,7 @@
 //! What the report's pictures and their JSON say.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use image::{Rgb, RgbImage};
 use inscon_aug::{
     BBox, KeyView, Stitching, TileRecord, ViewAugmentation, draw, stitch, stream, tile_records,

@@ -1,5 +1,7 @@
 //! The embedded data: the same bytes from the same seed, and labels that are true of the pixels.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
