@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::chart::{self, Series};
 use crate::html::{self, escape};
 use crate::pictures;
-use crate::results::{BASELINE, Results, shown};
+use crate::results::Results;
 use crate::shell;
 
 /// Pictures of detections shown for an arm.
@@ -32,7 +32,7 @@ pub(crate) fn write(out: &Path) -> Result<()> {
     let mut body = format!("<p>{}</p>", escape(&about.about));
     body += HONESTY;
     body += "<h2>Results</h2>";
-    body += &table(&results);
+    body += &html::table(&results.rows());
     body += "<h2>Curves</h2><div class=\"charts\">";
     body += &charts(&results)?;
     body += "</div>";
@@ -120,116 +120,75 @@ fn save(file: &Path, text: &str) -> Result<()> {
     fs::rename(&temporary, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn table(results: &Results) -> String {
-    let metrics: Vec<_> = results.metrics().collect();
-    let mut head = vec!["arm".to_owned(), "seeds".to_owned()];
-    head.extend(metrics.iter().map(|m| m.heading.to_owned()));
-    let mut rows = vec![head];
-    for arm in &results.arms {
-        let mut row = vec![arm.name.clone(), arm.runs.len().to_string()];
-        row.extend(
-            metrics
-                .iter()
-                .map(|m| shown(arm.over_seeds.get(m.key), m, false)),
-        );
-        rows.push(row);
-    }
-    for arm in results
-        .arms
-        .iter()
-        .filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty())
-    {
-        let seeds = arm
-            .minus_moco_v2
-            .values()
-            .map(|s| s.seeds)
-            .max()
-            .unwrap_or(0);
-        let mut row = vec![format!("{} − {BASELINE}", arm.name), seeds.to_string()];
-        row.extend(
-            metrics
-                .iter()
-                .map(|m| shown(arm.minus_moco_v2.get(m.key), m, true)),
-        );
-        rows.push(row);
-    }
-    html::table(&rows)
-}
-
 /// A chart of the report: which lines of which log, under which names.
 struct Plot {
     title: &'static str,
     log: &'static str,
-    x: (&'static str, &'static str),
+    x: &'static str,
     y: (&'static str, &'static str),
-    smooth: bool,
 }
 
+const fn plot(
+    title: &'static str,
+    log: &'static str,
+    x: &'static str,
+    y: (&'static str, &'static str),
+) -> Plot {
+    Plot { title, log, x, y }
+}
+
+const PRETRAIN: &str = "pretrain/metrics.jsonl";
+const FINETUNE: &str = "finetune/metrics.jsonl";
+
 const PLOTS: [Plot; 9] = [
-    Plot {
-        title: "Pretraining: loss",
-        log: "pretrain/metrics.jsonl",
-        x: ("step", "/step"),
-        y: ("loss", "/loss"),
-        smooth: true,
-    },
-    Plot {
-        title: "Pretraining: instance term",
-        log: "pretrain/metrics.jsonl",
-        x: ("step", "/step"),
-        y: ("loss", "/instance"),
-        smooth: true,
-    },
-    Plot {
-        title: "Pretraining: cell term",
-        log: "pretrain/metrics.jsonl",
-        x: ("step", "/step"),
-        y: ("loss", "/cell"),
-        smooth: true,
-    },
-    Plot {
-        title: "Pretraining: top-1 of the instance contrast",
-        log: "pretrain/metrics.jsonl",
-        x: ("step", "/step"),
-        y: ("share", "/top1"),
-        smooth: true,
-    },
-    Plot {
-        title: "Pretraining: share of matched cells",
-        log: "pretrain/metrics.jsonl",
-        x: ("step", "/step"),
-        y: ("share", "/matched_cells"),
-        smooth: true,
-    },
-    Plot {
-        title: "Fine-tuning: loss",
-        log: "finetune/metrics.jsonl",
-        x: ("iteration", "/step"),
-        y: ("loss", "/loss"),
-        smooth: true,
-    },
-    Plot {
-        title: "Box AP during fine-tuning",
-        log: "finetune/metrics.jsonl",
-        x: ("iteration", "/iteration"),
-        y: ("AP", "/eval/bbox/ap"),
-        smooth: false,
-    },
-    Plot {
-        title: "Box AP50 during fine-tuning",
-        log: "finetune/metrics.jsonl",
-        x: ("iteration", "/iteration"),
-        y: ("AP50", "/eval/bbox/ap50"),
-        smooth: false,
-    },
-    Plot {
-        title: "Mask AP during fine-tuning",
-        log: "finetune/metrics.jsonl",
-        x: ("iteration", "/iteration"),
-        y: ("AP", "/eval/segm/ap"),
-        smooth: false,
-    },
+    plot("Pretraining: loss", PRETRAIN, "step", ("loss", "/loss")),
+    plot(
+        "Pretraining: instance term",
+        PRETRAIN,
+        "step",
+        ("loss", "/instance"),
+    ),
+    plot(
+        "Pretraining: cell term",
+        PRETRAIN,
+        "step",
+        ("loss", "/cell"),
+    ),
+    plot(
+        "Pretraining: top-1 of the instance contrast",
+        PRETRAIN,
+        "step",
+        ("share", "/top1"),
+    ),
+    plot(
+        "Pretraining: share of matched cells",
+        PRETRAIN,
+        "step",
+        ("share", "/matched_cells"),
+    ),
+    plot("Fine-tuning: loss", FINETUNE, "step", ("loss", "/loss")),
+    plot(
+        "Box AP in fine-tuning",
+        FINETUNE,
+        "iteration",
+        ("AP", "/eval/bbox/ap"),
+    ),
+    plot(
+        "Box AP50 in fine-tuning",
+        FINETUNE,
+        "iteration",
+        ("AP50", "/eval/bbox/ap50"),
+    ),
+    plot(
+        "Mask AP in fine-tuning",
+        FINETUNE,
+        "iteration",
+        ("AP", "/eval/segm/ap"),
+    ),
 ];
+
+/// Most points of a line; more are averaged, so that a noisy loss reads as a curve.
+const POINTS: usize = 100;
 
 /// Every plot that has data: one line a run, one colour an arm.
 fn charts(results: &Results) -> Result<String> {
@@ -239,15 +198,11 @@ fn charts(results: &Results) -> Result<String> {
         for (colour, arm) in results.arms.iter().enumerate() {
             let mut named = false;
             for run in &arm.runs {
-                let points = points(&run.path.join(plot.log), plot.x.1, plot.y.1);
+                let points = points(&run.path.join(plot.log), &format!("/{}", plot.x), plot.y.1);
                 if points.is_empty() {
                     continue;
                 }
-                let width = if plot.smooth {
-                    points.len().div_ceil(100)
-                } else {
-                    1
-                };
+                let width = points.len().div_ceil(POINTS);
                 // The first run carries the arm's name into the legend.
                 let name = if named {
                     String::new()
@@ -262,7 +217,7 @@ fn charts(results: &Results) -> Result<String> {
                 });
             }
         }
-        if let Some(svg) = chart::lines(plot.title, plot.x.0, plot.y.0, &series)? {
+        if let Some(svg) = chart::lines(plot.title, plot.x, plot.y.0, &series)? {
             out += &svg;
         }
     }

@@ -9,16 +9,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The arm that differences are taken to.
-pub(crate) const BASELINE: &str = "moco-v2";
+const BASELINE: &str = "moco-v2";
 
 /// A number of a run: its name in `results.json`, its heading, and where it stands.
-pub(crate) struct Metric {
-    pub(crate) key: &'static str,
-    pub(crate) heading: &'static str,
+struct Metric {
+    key: &'static str,
+    heading: &'static str,
     file: &'static str,
     pointer: &'static str,
     /// 100 for shares that the literature gives in per cent.
-    pub(crate) scale: f64,
+    scale: f64,
 }
 
 const fn metric(
@@ -41,7 +41,7 @@ const EVAL: &str = "finetune/eval.json";
 const PROBE: &str = "probe/probe.json";
 
 /// Every number, in the table's order.
-pub(crate) const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 16] = [
     metric("bbox_ap", "AP box", EVAL, "/scores/bbox/ap", 100.0),
     metric("bbox_ap50", "AP50 box", EVAL, "/scores/bbox/ap50", 100.0),
     metric("bbox_ap75", "AP75 box", EVAL, "/scores/bbox/ap75", 100.0),
@@ -180,59 +180,54 @@ impl Results {
     }
 
     /// The metrics that any arm has.
-    pub(crate) fn metrics(&self) -> impl Iterator<Item = &'static Metric> + '_ {
+    fn metrics(&self) -> impl Iterator<Item = &'static Metric> + '_ {
         METRICS
             .iter()
             .filter(|m| self.arms.iter().any(|a| a.over_seeds.contains_key(m.key)))
     }
 
-    /// The table as Markdown: mean ± standard deviation over seeds, and below it the difference to
-    /// MoCo v2.
-    pub(crate) fn markdown(&self) -> String {
+    /// The table, heading first: mean ± standard deviation over seeds, and below them the
+    /// differences to MoCo v2.
+    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
         let metrics: Vec<&Metric> = self.metrics().collect();
-        let mut text = String::from("| arm | seeds |");
-        for metric in &metrics {
-            text += &format!(" {} |", metric.heading);
-        }
-        text += "\n|---|---|";
-        text += &"---|".repeat(metrics.len());
-        text += "\n";
-        for arm in &self.arms {
-            text += &format!("| {} | {} |", arm.name, arm.runs.len());
-            for metric in &metrics {
-                text += &format!(
-                    " {} |",
-                    shown(arm.over_seeds.get(metric.key), metric, false)
-                );
-            }
-            text += "\n";
-        }
-        for arm in self
-            .arms
-            .iter()
-            .filter(|a| a.name != BASELINE && !a.minus_moco_v2.is_empty())
-        {
-            let seeds = arm
-                .minus_moco_v2
-                .values()
-                .map(|s| s.seeds)
-                .max()
-                .unwrap_or(0);
-            text += &format!("| {} − {BASELINE} | {seeds} |", arm.name);
-            for metric in &metrics {
-                text += &format!(
-                    " {} |",
-                    shown(arm.minus_moco_v2.get(metric.key), metric, true)
-                );
-            }
-            text += "\n";
-        }
-        text
+        let mut head = vec!["arm".to_owned(), "seeds".to_owned()];
+        head.extend(metrics.iter().map(|m| m.heading.to_owned()));
+        let row = |name: String, of: &BTreeMap<&'static str, Spread>, signed: bool| {
+            let seeds = of.values().map(|s| s.seeds).max().unwrap_or(0);
+            let mut row = vec![name, seeds.to_string()];
+            row.extend(metrics.iter().map(|m| shown(of.get(m.key), m, signed)));
+            row
+        };
+        let mut rows = vec![head];
+        rows.extend(
+            self.arms
+                .iter()
+                .map(|arm| row(arm.name.clone(), &arm.over_seeds, false)),
+        );
+        let others = |arm: &&Arm| arm.name != BASELINE && !arm.minus_moco_v2.is_empty();
+        rows.extend(self.arms.iter().filter(others).map(|arm| {
+            row(
+                format!("{} − {BASELINE}", arm.name),
+                &arm.minus_moco_v2,
+                true,
+            )
+        }));
+        rows
+    }
+
+    /// The table as Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut rows = self.rows();
+        let rule = vec!["---".to_owned(); rows[0].len()];
+        rows.insert(1, rule);
+        rows.iter()
+            .map(|row| format!("| {} |\n", row.join(" | ")))
+            .collect()
     }
 }
 
 /// A cell of the table.
-pub(crate) fn shown(spread: Option<&Spread>, metric: &Metric, signed: bool) -> String {
+fn shown(spread: Option<&Spread>, metric: &Metric, signed: bool) -> String {
     let Some(spread) = spread else {
         return "–".to_owned();
     };
