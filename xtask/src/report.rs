@@ -199,7 +199,8 @@ fn charts(results: &Results) -> Result<String> {
             let mut named = false;
             for run in &arm.runs {
                 let points = points(&run.path.join(plot.log), &format!("/{}", plot.x), plot.y.1);
-                if points.is_empty() {
+                // One point is no curve.
+                if points.len() < 2 {
                     continue;
                 }
                 let width = points.len().div_ceil(POINTS);
