@@ -47,7 +47,7 @@ fn a_truncated_jpeg_is_counted_logged_once_and_replaced() {
     let cut = bad.iter().find(|b| b.file == "005x.jpg").unwrap();
     assert_eq!(
         cut.replaced_by.as_deref(),
-        Some("005.png"),
+        Some("006.png"),
         "the next by path"
     );
     assert!(cut.error.contains("truncated JPEG"), "{}", cut.error);
