@@ -55,7 +55,24 @@ pub(crate) fn write(out: &Path) -> Result<()> {
             body += &format!("<h3>{}, seed {}</h3>{html}", escape(&arm.name), run.seed);
         }
     }
-    body += &format!("<h2>Recipe</h2><pre>{}</pre>", escape(&about.recipe));
+    body += "<h2>Recipes as they ran</h2><p>Defaults, preset, arm and --set laid together.</p>";
+    for arm in &results.arms {
+        let Some(run) = arm.runs.first() else {
+            continue;
+        };
+        let recipe = fs::read_to_string(run.path.join("recipe.toml")).with_context(|| {
+            format!(
+                "{} has no recipe.toml: run its steps again",
+                run.path.display()
+            )
+        })?;
+        body += &format!(
+            "<details><summary>{}, seed {}</summary><pre>{}</pre></details>",
+            escape(&arm.name),
+            run.seed,
+            escape(&recipe)
+        );
+    }
     let title = format!("InsCon: {}", about.name);
     save(&out.join("report.html"), &html::page(&title, &body))?;
     shell::say(&results.markdown());
@@ -72,7 +89,6 @@ over seeds, so a difference within it says nothing.</p>";
 struct About {
     name: String,
     about: String,
-    recipe: String,
     /// Arms in the recipe's order, as `reproduce` left it.
     arms: Vec<String>,
 }
@@ -107,7 +123,6 @@ impl About {
         Ok(Self {
             name: text("name"),
             about: text("about"),
-            recipe,
             arms,
         })
     }
@@ -251,6 +266,10 @@ mod tests {
             "name = \"t\"\nabout = \"a < b\"\n[[arms]]\nname = \"inscon\"\n",
         );
         write(
+            "seed-0/inscon/recipe.toml",
+            "seed = 0\n[pretrain]\nepochs = 7\n",
+        );
+        write(
             "seed-0/inscon/finetune/eval.json",
             "{\"scores\": {\"bbox\": {\"ap\": 0.25}}}",
         );
@@ -261,6 +280,10 @@ mod tests {
         write_report(dir.path());
         let html = fs::read_to_string(dir.path().join("report.html")).unwrap();
         assert!(html.contains("a &lt; b") && html.contains("25.0"), "{html}");
+        assert!(
+            html.contains("epochs = 7"),
+            "the recipe as it ran, not the preset: {html}"
+        );
         assert!(html.contains("Pretraining: loss") && !html.contains("Mask AP"));
         let results: Value =
             serde_json::from_str(&fs::read_to_string(dir.path().join("results.json")).unwrap())
