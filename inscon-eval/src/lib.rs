@@ -41,6 +41,7 @@
 
 mod coco;
 mod error;
+mod json;
 mod sum;
 mod voc;
 

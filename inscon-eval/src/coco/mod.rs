@@ -2,23 +2,30 @@
 
 mod accumulate;
 mod annotation;
+mod arena;
+mod boundary;
+mod class;
+mod columns;
 mod dataset;
 mod evaluate;
 mod grouping;
+mod ids;
 mod iou;
 mod lenient;
 mod mask;
-mod matching;
+mod oks;
+mod overlap;
 mod params;
 mod polygon;
 mod rle_text;
 mod runs;
 mod segmentation;
-mod shape;
+mod spans;
 mod summary;
 
 pub(crate) use accumulate::by_score;
 pub use annotation::*;
+pub use columns::{GroundTruth, Results};
 pub use dataset::*;
 pub use evaluate::*;
 pub use iou::*;

@@ -12,7 +12,7 @@ use crate::sum::mean;
 /// `Display` prints pycocotools' table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CocoSummary {
-    /// Boxes or masks.
+    /// What was compared.
     pub iou_type: IouType,
     /// AP: mean over IoU thresholds, recalls and classes, all areas, most detections.
     pub ap: f64,
@@ -32,6 +32,10 @@ pub struct CocoSummary {
     pub ar10: f64,
     /// Average recall with the most detections (100).
     pub ar100: f64,
+    /// `ar100` at IoU .50.
+    pub ar50: f64,
+    /// `ar100` at IoU .75.
+    pub ar75: f64,
     /// `ar100` of small objects.
     pub ar_small: f64,
     /// `ar100` of medium objects.
@@ -84,10 +88,12 @@ impl CocoEvaluation {
             Mode::Strict => limits.get(2).copied().unwrap_or(last),
             Mode::Corrected => last,
         };
-        let ap_limit = if self.params.mode == Mode::Strict {
-            100
-        } else {
-            most
+        let keypoints = self.params.iou_type == IouType::Keypoints;
+        // pycocotools looks for these limits, whatever the parameters say.
+        let (most, ap_limit) = match (self.params.mode, keypoints) {
+            (Mode::Strict, true) => (20, 20),
+            (Mode::Strict, false) => (most, 100),
+            (Mode::Corrected, _) => (most, most),
         };
         let [few, some] = [0, 1].map(|i| limits.get(i).copied().unwrap_or(last));
         let all = Part {
@@ -132,6 +138,14 @@ impl CocoEvaluation {
             ar1: self.mean_recall(limited(few)),
             ar10: self.mean_recall(limited(some)),
             ar100: self.mean_recall(all),
+            ar50: self.mean_recall(Part {
+                iou: Some(0.5),
+                ..all
+            }),
+            ar75: self.mean_recall(Part {
+                iou: Some(0.75),
+                ..all
+            }),
             ar_small: self.mean_recall(sized("small")),
             ar_medium: self.mean_recall(sized("medium")),
             ar_large: self.mean_recall(sized("large")),
@@ -196,51 +210,85 @@ impl CocoEvaluation {
 
 impl CocoSummary {
     /// pycocotools' `stats`: `ap`, `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`, `ar1`,
-    /// `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`.
+    /// `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`. For keypoints the ten numbers `ap`,
+    /// `ap50`, `ap75`, `ap_medium`, `ap_large`, `ar100`, `ar50`, `ar75`, `ar_medium`, `ar_large`.
     #[must_use]
-    pub fn stats(&self) -> [f64; 12] {
-        [
-            self.ap,
-            self.ap50,
-            self.ap75,
-            self.ap_small,
-            self.ap_medium,
-            self.ap_large,
-            self.ar1,
-            self.ar10,
-            self.ar100,
-            self.ar_small,
-            self.ar_medium,
-            self.ar_large,
-        ]
+    pub fn stats(&self) -> Vec<f64> {
+        self.rows().into_iter().map(|row| row.value).collect()
     }
+
+    /// pycocotools' table, line by line.
+    fn rows(&self) -> Vec<Row> {
+        let [few, some, most] = self.max_detections;
+        let precision = |iou, area, limit, value| Row {
+            title: "Average Precision  (AP)",
+            iou,
+            area,
+            limit,
+            value,
+        };
+        let recall = |iou, area, limit, value| Row {
+            title: "Average Recall     (AR)",
+            iou,
+            area,
+            limit,
+            value,
+        };
+        let mut rows = vec![
+            precision("", "all", self.ap_max_detections, self.ap),
+            precision("0.50", "all", most, self.ap50),
+            precision("0.75", "all", most, self.ap75),
+            precision("", "small", most, self.ap_small),
+            precision("", "medium", most, self.ap_medium),
+            precision("", "large", most, self.ap_large),
+        ];
+        if self.iou_type == IouType::Keypoints {
+            rows.retain(|row| row.area != "small");
+            rows.extend([
+                recall("", "all", most, self.ar100),
+                recall("0.50", "all", most, self.ar50),
+                recall("0.75", "all", most, self.ar75),
+                recall("", "medium", most, self.ar_medium),
+                recall("", "large", most, self.ar_large),
+            ]);
+        } else {
+            rows.extend([
+                recall("", "all", few, self.ar1),
+                recall("", "all", some, self.ar10),
+                recall("", "all", most, self.ar100),
+                recall("", "small", most, self.ar_small),
+                recall("", "medium", most, self.ar_medium),
+                recall("", "large", most, self.ar_large),
+            ]);
+        }
+        rows
+    }
+}
+
+/// A line of pycocotools' table; `iou` is empty for the whole range.
+struct Row {
+    title: &'static str,
+    iou: &'static str,
+    area: &'static str,
+    limit: usize,
+    value: f64,
 }
 
 impl fmt::Display for CocoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let range = format!("{:.2}:{:.2}", self.iou_range[0], self.iou_range[1]);
-        let range = range.as_str();
-        let [few, some, most] = self.max_detections;
-        let rows = [
-            ("Precision", "(AP)", range, "all", self.ap_max_detections),
-            ("Precision", "(AP)", "0.50", "all", most),
-            ("Precision", "(AP)", "0.75", "all", most),
-            ("Precision", "(AP)", range, "small", most),
-            ("Precision", "(AP)", range, "medium", most),
-            ("Precision", "(AP)", range, "large", most),
-            ("Recall", "(AR)", range, "all", few),
-            ("Recall", "(AR)", range, "all", some),
-            ("Recall", "(AR)", range, "all", most),
-            ("Recall", "(AR)", range, "small", most),
-            ("Recall", "(AR)", range, "medium", most),
-            ("Recall", "(AR)", range, "large", most),
-        ];
-        for ((title, short, iou, area, limit), value) in rows.into_iter().zip(self.stats()) {
-            let title = format!("Average {title}");
+        for Row {
+            title,
+            iou,
+            area,
+            limit,
+            value,
+        } in self.rows()
+        {
+            let iou = if iou.is_empty() { &range } else { iou };
             writeln!(
                 f,
-                " {title:<18} {short} @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = \
-                 {value:.3}"
+                " {title} @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = {value:.3}"
             )?;
         }
         Ok(())

@@ -1,0 +1,691 @@
+//! Ground truth and results column by column: what the evaluation works on.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::arena::{Lists, Masks};
+use super::{Annotation, Category, CocoDataset, Detection, IouType};
+use crate::EvalError;
+use crate::json::{Columns, Cursor, Source, Stop};
+
+pub(crate) const CROWD: u8 = 1;
+pub(crate) const DIFFICULT: u8 = 2;
+pub(crate) const HAS_BOX: u8 = 4;
+
+/// Ground truth as the evaluation needs it: the columns of an `instances_*.json` or
+/// `person_keypoints_*.json`, without what its kind of overlap does not use.
+///
+/// ```
+/// use inscon_eval::{GroundTruth, IouType};
+///
+/// let text = r#"{"images": [{"id": 7}], "categories": [{"id": 1, "name": "dog"}],
+///     "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [0, 0, 4, 5], "area": 20}]}"#;
+/// let truth = GroundTruth::read(text.as_bytes(), "example", IouType::Bbox)?;
+/// assert_eq!(truth.len(), 1);
+/// # Ok::<(), inscon_eval::EvalError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct GroundTruth {
+    pub(crate) images: Vec<ImageRow>,
+    pub(crate) categories: Vec<Category>,
+    pub(crate) rows: TruthRows,
+}
+
+/// What evaluation needs of an image.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ImageRow {
+    pub(crate) id: u64,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+/// The annotations.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TruthRows {
+    wants: Wants,
+    pub(crate) ids: Vec<u64>,
+    pub(crate) image_ids: Vec<u64>,
+    pub(crate) category_ids: Vec<u64>,
+    pub(crate) boxes: Vec<[f64; 4]>,
+    pub(crate) areas: Vec<f64>,
+    pub(crate) flags: Vec<u8>,
+    pub(crate) num_keypoints: Vec<u32>,
+    pub(crate) masks: Masks,
+    pub(crate) keypoints: Lists,
+    scratch: Vec<f64>,
+}
+
+/// Detections column by column: a results file.
+///
+/// ```
+/// use inscon_eval::{IouType, Results};
+///
+/// let text = r#"[{"image_id": 7, "category_id": 1, "bbox": [0, 0, 4, 5], "score": 0.9}]"#;
+/// let results = Results::read(text.as_bytes(), "example", IouType::Bbox)?;
+/// assert_eq!(results.len(), 1);
+/// # Ok::<(), inscon_eval::EvalError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    wants: Wants,
+    pub(crate) image_ids: Vec<u64>,
+    pub(crate) category_ids: Vec<u64>,
+    pub(crate) scores: Vec<f64>,
+    pub(crate) boxes: Vec<[f64; 4]>,
+    pub(crate) has_box: Vec<bool>,
+    pub(crate) masks: Masks,
+    pub(crate) keypoints: Lists,
+    pub(crate) kind: Option<ResultKind>,
+    scratch: Vec<f64>,
+}
+
+/// Which of the bulky fields are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Wants {
+    masks: bool,
+    keypoints: bool,
+}
+
+impl Wants {
+    fn of(iou_type: IouType) -> Self {
+        Self {
+            masks: iou_type.needs_masks(),
+            keypoints: iou_type == IouType::Keypoints,
+        }
+    }
+}
+
+/// How pycocotools' `loadRes` reads results: the first detection decides for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResultKind {
+    /// The first has a box. Areas are those of the boxes, and a missing mask is the box.
+    Boxes,
+    /// It has a mask only. Areas are those of the masks, and a missing box is the one around it.
+    Masks,
+    /// It has keypoints only. Boxes are those around them.
+    Keypoints,
+}
+
+impl GroundTruth {
+    /// Reads a file, block by block, and keeps what evaluating `iou_type` takes.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not of this shape; the message names the byte and the
+    /// field.
+    pub fn load(path: impl AsRef<Path>, iou_type: IouType) -> Result<Self, EvalError> {
+        let path = path.as_ref();
+        Self::read(open(path)?, path, iou_type)
+    }
+
+    /// Reads from anywhere; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn read(
+        reader: impl Read,
+        name: impl AsRef<Path>,
+        iou_type: IouType,
+    ) -> Result<Self, EvalError> {
+        let mut source = Source::new(reader, name.as_ref());
+        let mut truth = Self::default();
+        truth.rows.wants = Wants::of(iou_type);
+        source.value(|cursor| cursor.expect(b'{'))?;
+        if !source.value(|cursor| cursor.eat(b'}'))? {
+            loop {
+                let key = source.value(|cursor| {
+                    let key = cursor.string()?.into_owned();
+                    cursor.expect(b':')?;
+                    Ok(key)
+                })?;
+                match key.as_slice() {
+                    b"images" => source.records(&mut Fresh(&mut truth.images).rows())?,
+                    b"annotations" => {
+                        truth.rows = truth.rows.another();
+                        source.records(&mut truth.rows)?;
+                    }
+                    b"categories" => source.records(&mut Fresh(&mut truth.categories).rows())?,
+                    _ if source.peek()? == b'[' => source.records(&mut Skipped)?,
+                    _ => source.value(|cursor| cursor.skip())?,
+                }
+                if source.value(|cursor| cursor.eat(b'}'))? {
+                    break;
+                }
+                source.value(|cursor| cursor.expect(b','))?;
+            }
+        }
+        source.finish()?;
+        Ok(truth)
+    }
+
+    /// The columns of a data set in memory.
+    #[must_use]
+    pub fn from_dataset(data: &CocoDataset, iou_type: IouType) -> Self {
+        let images = data.images.iter().map(|image| ImageRow {
+            id: image.id,
+            width: image.width,
+            height: image.height,
+        });
+        let mut truth = Self {
+            images: images.collect(),
+            categories: data.categories.clone(),
+            rows: TruthRows::default(),
+        };
+        truth.rows.wants = Wants::of(iou_type);
+        for annotation in &data.annotations {
+            truth.rows.push(annotation);
+        }
+        truth
+    }
+
+    /// Number of annotations.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.ids.len()
+    }
+
+    /// Whether there is no annotation.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.ids.is_empty()
+    }
+
+    /// Number of images.
+    #[must_use]
+    pub fn image_count(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The classes, in the order of the file.
+    #[must_use]
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    pub(crate) fn has(&self, iou_type: IouType) -> bool {
+        let wants = Wants::of(iou_type);
+        (self.rows.wants.masks || !wants.masks) && (self.rows.wants.keypoints || !wants.keypoints)
+    }
+}
+
+impl TruthRows {
+    fn push(&mut self, a: &Annotation) {
+        self.ids.push(a.id);
+        self.image_ids.push(a.image_id);
+        self.category_ids.push(a.category_id);
+        self.boxes.push(a.bbox);
+        self.areas.push(a.area);
+        self.flags.push(flags(a.iscrowd, a.difficult, true));
+        self.num_keypoints.push(a.num_keypoints.unwrap_or_default());
+        if self.wants.masks {
+            self.masks.push(a.segmentation.as_ref());
+        }
+        if self.wants.keypoints {
+            self.keypoints
+                .push(a.keypoints.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+fn flags(crowd: bool, difficult: bool, has_box: bool) -> u8 {
+    u8::from(crowd) * CROWD + u8::from(difficult) * DIFFICULT + u8::from(has_box) * HAS_BOX
+}
+
+impl Columns for TruthRows {
+    fn another(&self) -> Self {
+        Self {
+            wants: self.wants,
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let (mut id, mut image, mut category, mut area) = (None, None, None, None);
+        let (mut bbox, mut num_keypoints) = (None, 0);
+        let (mut crowd, mut difficult, mut mask) = (false, false, false);
+        self.scratch.clear();
+        let read = cursor
+            .object(|cursor, key| {
+                match key {
+                    b"id" => id = Some(cursor.field("id", Cursor::id)?),
+                    b"image_id" => image = Some(cursor.field("image_id", Cursor::id)?),
+                    b"category_id" => category = Some(cursor.field("category_id", Cursor::id)?),
+                    b"bbox" => bbox = cursor.field("bbox", read_box)?,
+                    b"area" => area = Some(cursor.field("area", Cursor::float)?),
+                    b"iscrowd" => crowd = cursor.field("iscrowd", Cursor::flag)?,
+                    b"difficult" => difficult = cursor.field("difficult", Cursor::flag)?,
+                    b"num_keypoints" => {
+                        num_keypoints = cursor.field("num_keypoints", Cursor::small)?;
+                    }
+                    b"segmentation" if self.wants.masks => {
+                        if std::mem::take(&mut mask) {
+                            self.masks.pop();
+                        }
+                        cursor.field("segmentation", |cursor| self.masks.read(cursor))?;
+                        mask = true;
+                    }
+                    b"keypoints" if self.wants.keypoints => {
+                        cursor.field("keypoints", |cursor| read_list(cursor, &mut self.scratch))?;
+                    }
+                    _ => cursor.skip()?,
+                }
+                Ok(())
+            })
+            .and_then(|()| {
+                Ok((
+                    required(cursor, id, "id")?,
+                    required(cursor, image, "image_id")?,
+                    required(cursor, category, "category_id")?,
+                    required(cursor, area, "area")?,
+                ))
+            });
+        match read {
+            Ok((id, image, category, area)) => {
+                self.ids.push(id);
+                self.image_ids.push(image);
+                self.category_ids.push(category);
+                self.areas.push(area);
+                self.flags.push(flags(crowd, difficult, bbox.is_some()));
+                self.boxes.push(bbox.unwrap_or_default());
+                self.num_keypoints.push(num_keypoints);
+                if self.wants.masks && !mask {
+                    self.masks.push_none();
+                }
+                if self.wants.keypoints {
+                    self.keypoints.push(&self.scratch);
+                }
+                Ok(())
+            }
+            Err(stop) => {
+                if mask {
+                    self.masks.pop();
+                }
+                Err(stop)
+            }
+        }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.ids.append(&mut other.ids);
+        self.image_ids.append(&mut other.image_ids);
+        self.category_ids.append(&mut other.category_ids);
+        self.boxes.append(&mut other.boxes);
+        self.areas.append(&mut other.areas);
+        self.flags.append(&mut other.flags);
+        self.num_keypoints.append(&mut other.num_keypoints);
+        self.masks.append(other.masks);
+        self.keypoints.append(other.keypoints);
+    }
+}
+
+impl Results {
+    /// Reads a results file, block by block, and keeps what evaluating `iou_type` takes.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not of this shape; the message names the byte and the
+    /// field.
+    pub fn load(path: impl AsRef<Path>, iou_type: IouType) -> Result<Self, EvalError> {
+        let path = path.as_ref();
+        Self::read(open(path)?, path, iou_type)
+    }
+
+    /// Reads from anywhere; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn read(
+        reader: impl Read,
+        name: impl AsRef<Path>,
+        iou_type: IouType,
+    ) -> Result<Self, EvalError> {
+        let mut source = Source::new(reader, name.as_ref());
+        let mut results = Self {
+            kind: source.look(first_kind)?,
+            wants: Wants::of(iou_type),
+            ..Self::default()
+        };
+        results.wants.masks |= results.kind == Some(ResultKind::Masks);
+        results.wants.keypoints |= results.kind == Some(ResultKind::Keypoints);
+        source.records(&mut results)?;
+        source.finish()?;
+        Ok(results)
+    }
+
+    /// The columns of detections in memory.
+    #[must_use]
+    pub fn from_detections(detections: &[Detection], iou_type: IouType) -> Self {
+        let mut results = Self::new(iou_type);
+        results.extend(detections);
+        results
+    }
+
+    /// No detections yet, to be [`extend`](Self::extend)ed.
+    #[must_use]
+    pub fn new(iou_type: IouType) -> Self {
+        Self {
+            wants: Wants::of(iou_type),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a batch of detections. The very first one decides whether all are boxes, masks or
+    /// keypoints (see [`evaluate`](super::evaluate)).
+    pub fn extend(&mut self, detections: &[Detection]) {
+        for d in detections {
+            let kind = *self.kind.get_or_insert(match d {
+                Detection { bbox: Some(_), .. } => ResultKind::Boxes,
+                Detection {
+                    segmentation: None,
+                    keypoints: Some(_),
+                    ..
+                } => ResultKind::Keypoints,
+                _ => ResultKind::Masks,
+            });
+            if self.is_empty() {
+                self.wants.masks |= kind == ResultKind::Masks;
+                self.wants.keypoints |= kind == ResultKind::Keypoints;
+            }
+            self.image_ids.push(d.image_id);
+            self.category_ids.push(d.category_id);
+            self.scores.push(d.score);
+            self.boxes.push(d.bbox.unwrap_or_default());
+            self.has_box.push(d.bbox.is_some());
+            if self.wants.masks {
+                self.masks.push(d.segmentation.as_ref());
+            }
+            if self.wants.keypoints {
+                self.keypoints
+                    .push(d.keypoints.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Adds the detections of `other`, for instance those of another process, after these.
+    ///
+    /// # Errors
+    /// When one keeps masks or keypoints and the other does not.
+    pub fn merge(&mut self, other: Self) -> Result<(), EvalError> {
+        if other.is_empty() {
+            return Ok(());
+        }
+        if self.is_empty() {
+            *self = other;
+            return Ok(());
+        }
+        if self.wants != other.wants || self.kind != other.kind {
+            return Err(EvalError::Params {
+                name: "iou_type",
+                problem: "results of different kinds cannot be merged; make all with one type of overlap",
+            });
+        }
+        self.append(other);
+        Ok(())
+    }
+
+    /// Number of detections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Whether there is no detection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scores.is_empty()
+    }
+
+    pub(crate) fn has(&self, iou_type: IouType) -> bool {
+        let wants = Wants::of(iou_type);
+        self.is_empty()
+            || ((self.wants.masks || !wants.masks) && (self.wants.keypoints || !wants.keypoints))
+    }
+}
+
+impl Columns for Results {
+    fn another(&self) -> Self {
+        Self {
+            wants: self.wants,
+            kind: self.kind,
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let (mut image, mut category, mut score, mut bbox) = (None, None, None, None);
+        let mut mask = false;
+        self.scratch.clear();
+        let read = cursor
+            .object(|cursor, key| {
+                match key {
+                    b"image_id" => image = Some(cursor.field("image_id", Cursor::id)?),
+                    b"category_id" => category = Some(cursor.field("category_id", Cursor::id)?),
+                    b"bbox" => bbox = cursor.field("bbox", read_box)?,
+                    b"score" => score = Some(cursor.field("score", Cursor::float)?),
+                    b"segmentation" if self.wants.masks => {
+                        if std::mem::take(&mut mask) {
+                            self.masks.pop();
+                        }
+                        cursor.field("segmentation", |cursor| self.masks.read(cursor))?;
+                        mask = true;
+                    }
+                    b"keypoints" if self.wants.keypoints => {
+                        cursor.field("keypoints", |cursor| read_list(cursor, &mut self.scratch))?;
+                    }
+                    _ => cursor.skip()?,
+                }
+                Ok(())
+            })
+            .and_then(|()| {
+                Ok((
+                    required(cursor, image, "image_id")?,
+                    required(cursor, category, "category_id")?,
+                    required(cursor, score, "score")?,
+                ))
+            });
+        match read {
+            Ok((image, category, score)) => {
+                self.image_ids.push(image);
+                self.category_ids.push(category);
+                self.scores.push(score);
+                self.has_box.push(bbox.is_some());
+                self.boxes.push(bbox.unwrap_or_default());
+                if self.wants.masks && !mask {
+                    self.masks.push_none();
+                }
+                if self.wants.keypoints {
+                    self.keypoints.push(&self.scratch);
+                }
+                Ok(())
+            }
+            Err(stop) => {
+                if mask {
+                    self.masks.pop();
+                }
+                Err(stop)
+            }
+        }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.image_ids.append(&mut other.image_ids);
+        self.category_ids.append(&mut other.category_ids);
+        self.scores.append(&mut other.scores);
+        self.boxes.append(&mut other.boxes);
+        self.has_box.append(&mut other.has_box);
+        self.masks.append(other.masks);
+        self.keypoints.append(other.keypoints);
+    }
+}
+
+/// What the first detection of a list is; `None` of an empty list.
+fn first_kind(cursor: &mut Cursor<'_>) -> Result<Option<ResultKind>, Stop> {
+    cursor.expect(b'[')?;
+    if cursor.eat(b']')? {
+        return Ok(None);
+    }
+    let (mut bbox, mut mask, mut keypoints) = (false, false, false);
+    cursor.object(|cursor, key| match key {
+        b"bbox" => read_box(cursor).map(|found| bbox = found.is_some()),
+        b"segmentation" => {
+            mask = true;
+            cursor.skip()
+        }
+        b"keypoints" => {
+            keypoints = true;
+            cursor.skip()
+        }
+        _ => cursor.skip(),
+    })?;
+    Ok(Some(match (bbox, mask, keypoints) {
+        (true, ..) => ResultKind::Boxes,
+        (false, false, true) => ResultKind::Keypoints,
+        _ => ResultKind::Masks,
+    }))
+}
+
+impl Columns for Rows<'_, ImageRow> {
+    fn another(&self) -> Self {
+        Self::Own(Vec::new())
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let mut id = None;
+        let mut image = ImageRow::default();
+        cursor.object(|cursor, key| {
+            match key {
+                b"id" => id = Some(cursor.field("id", Cursor::id)?),
+                b"width" => image.width = cursor.field("width", Cursor::small)?,
+                b"height" => image.height = cursor.field("height", Cursor::small)?,
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        image.id = required(cursor, id, "id")?;
+        self.rows().push(image);
+        Ok(())
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.rows().append(other.rows());
+    }
+}
+
+impl Columns for Rows<'_, Category> {
+    fn another(&self) -> Self {
+        Self::Own(Vec::new())
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        let mut id = None;
+        let mut category = Category::default();
+        cursor.object(|cursor, key| {
+            match key {
+                b"id" => id = Some(cursor.field("id", Cursor::id)?),
+                b"name" => category.name = cursor.field("name", Cursor::text)?,
+                b"supercategory" if !cursor.null()? => {
+                    category.supercategory = Some(cursor.field("supercategory", Cursor::text)?);
+                }
+                b"supercategory" => {}
+                _ => cursor.skip()?,
+            }
+            Ok(())
+        })?;
+        category.id = required(cursor, id, "id")?;
+        self.rows().push(category);
+        Ok(())
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.rows().append(other.rows());
+    }
+}
+
+/// Rows of a table that is borrowed, or a part of it.
+enum Rows<'a, T> {
+    Borrowed(&'a mut Vec<T>),
+    Own(Vec<T>),
+}
+
+impl<T> Rows<'_, T> {
+    fn rows(&mut self) -> &mut Vec<T> {
+        match self {
+            Self::Borrowed(rows) => rows,
+            Self::Own(rows) => rows,
+        }
+    }
+}
+
+/// A table that is read anew: of a key that occurs twice, the last counts.
+struct Fresh<'a, T>(&'a mut Vec<T>);
+
+impl<'a, T> Fresh<'a, T> {
+    fn rows(self) -> Rows<'a, T> {
+        self.0.clear();
+        Rows::Borrowed(self.0)
+    }
+}
+
+/// A list that is of no interest.
+struct Skipped;
+
+impl Columns for Skipped {
+    fn another(&self) -> Self {
+        Self
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        cursor.skip()
+    }
+
+    fn append(&mut self, _: Self) {}
+}
+
+fn open(path: &Path) -> Result<File, EvalError> {
+    File::open(path).map_err(|source| EvalError::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+fn required<T>(cursor: &Cursor<'_>, value: Option<T>, name: &str) -> Result<T, Stop> {
+    match value {
+        Some(value) => Ok(value),
+        None => cursor.bad(format!("the object that ends here has no `{name}`")),
+    }
+}
+
+/// `[x, y, width, height]`; `[]` and `null` are none.
+#[inline]
+fn read_box(cursor: &mut Cursor<'_>) -> Result<Option<[f64; 4]>, Stop> {
+    if cursor.null()? {
+        return Ok(None);
+    }
+    let mut four = [0.0; 4];
+    let mut count = 0;
+    cursor.list(|cursor| {
+        let value = cursor.float()?;
+        if let Some(slot) = four.get_mut(count) {
+            *slot = value;
+        }
+        count += 1;
+        Ok(())
+    })?;
+    match count {
+        0 => Ok(None),
+        4 => Ok(Some(four)),
+        _ => cursor.bad(format!(
+            "expected [x, y, width, height], found {count} numbers"
+        )),
+    }
+}
+
+fn read_list(cursor: &mut Cursor<'_>, numbers: &mut Vec<f64>) -> Result<(), Stop> {
+    numbers.clear();
+    if cursor.null()? {
+        return Ok(());
+    }
+    cursor.list(|cursor| {
+        numbers.push(cursor.float()?);
+        Ok(())
+    })
+}
