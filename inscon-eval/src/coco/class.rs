@@ -51,6 +51,8 @@ pub(super) struct Outcome {
 pub(super) struct Scratch {
     slots: Vec<Slot>,
     keys: Vec<u128>,
+    /// Of the detections, in the order given.
+    scores: Vec<f64>,
     candidates: Vec<(u32, f64)>,
     /// By area range, limit and threshold.
     curves: Vec<Curve>,
@@ -72,6 +74,7 @@ impl Scratch {
         Self {
             slots: vec![Slot::default(); images],
             keys: Vec::new(),
+            scores: Vec::new(),
             candidates: Vec::new(),
             curves: Vec::new(),
             best: Vec::new(),
@@ -107,7 +110,7 @@ impl Job<'_> {
         let recalls = params.recall_thresholds.len();
         let total = params.iou_thresholds.len();
         let mut overlaps =
-            Overlaps::new(&self.truth.rows, self.results, params, &self.sizes, truths)?;
+            Overlaps::new(&self.truth.rows, self.results, params, &self.sizes, truths, detections)?;
         let mut targets = self.targets(truths);
         let positives: Vec<usize> = (0..areas)
             .map(|a| {
@@ -122,7 +125,11 @@ impl Job<'_> {
             }
             slot.end = g + 1;
         }
-        self.sort(detections, &mut scratch.keys);
+        let scores = &self.results.scores;
+        scratch.scores.clear();
+        let each = detections.iter().map(|d| scores[d.index as usize]);
+        scratch.scores.extend(each);
+        sort(detections, &scratch.scores, &mut scratch.keys);
         let mut result = Ok(());
         for first in (0..total.max(1)).step_by(LANES) {
             let lanes = (total - first).min(LANES);
@@ -139,6 +146,11 @@ impl Job<'_> {
                     .map(|t| t.min(1.0 - 1e-10))
                     .collect(),
                 first,
+                every: if lanes == LANES {
+                    u64::MAX
+                } else {
+                    (1 << lanes) - 1
+                },
             };
             result = block.pass(
                 detections,
@@ -200,16 +212,17 @@ impl Job<'_> {
             count: truths.len(),
         }
     }
+}
 
-    /// Best score first; equals by image, then in the order given.
-    fn sort(&self, detections: &[Member], keys: &mut Vec<u128>) {
-        keys.clear();
-        keys.extend((0_u32..).zip(detections).map(|(position, d)| {
-            let score = score_key(self.results.scores[d.index as usize]);
-            u128::from(score) << 64 | u128::from(d.image) << 32 | u128::from(position)
-        }));
-        keys.sort_unstable();
-    }
+/// Best score first; equals by image, then in the order given.
+fn sort(detections: &[Member], scores: &[f64], keys: &mut Vec<u128>) {
+    keys.clear();
+    let each = (0_u32..).zip(detections).zip(scores);
+    keys.extend(each.map(|((position, d), &score)| {
+        let score = u128::from(score_key(score));
+        score << 64 | u128::from(d.image) << 32 | u128::from(position)
+    }));
+    keys.sort_unstable();
 }
 
 /// Some of the thresholds.
@@ -217,6 +230,8 @@ struct Block<'a> {
     job: &'a Job<'a>,
     thresholds: Vec<f64>,
     first: usize,
+    /// A bit for each threshold.
+    every: u64,
 }
 
 impl Block<'_> {
@@ -231,11 +246,7 @@ impl Block<'_> {
         let params = self.job.params;
         let limits = params.max_detections.as_slice();
         let lanes = self.thresholds.len();
-        let every = if lanes == LANES {
-            u64::MAX
-        } else {
-            (1 << lanes) - 1
-        };
+        let every = self.every;
         let lowest = self
             .thresholds
             .iter()
@@ -251,9 +262,10 @@ impl Block<'_> {
         curves.iter_mut().for_each(Curve::clear);
         // Misses at every threshold, by area range and limit.
         let mut misses = vec![0_u32; params.area_ranges.len() * limits.len()];
-        for &key in &scratch.keys {
-            let d = detections[key as u32 as usize];
-            let score = self.job.results.scores[d.index as usize];
+        for (i, &key) in scratch.keys.iter().enumerate() {
+            let position = key as u32 as usize;
+            let d = detections[position];
+            let score = scratch.scores[position];
             let slot = &mut scratch.slots[d.image as usize];
             let rank = slot.count as usize;
             if rank >= most {
@@ -261,17 +273,18 @@ impl Block<'_> {
             }
             slot.count += 1;
             let from = limits.partition_point(|&limit| limit <= rank);
-            if rank == 0 {
+            if i == 0 {
                 for curves in curves.chunks_mut((limits.len() * lanes).max(1)) {
                     let top = curves[from * lanes..].iter_mut();
                     top.for_each(|curve| curve.start(score));
                 }
             }
-            let area = overlaps.area(d)?;
+            let area = overlaps.area(position, d)?;
             scratch.candidates.clear();
             if slot.start < slot.end {
                 let range = slot.start..slot.end;
-                overlaps.candidates(d, range, lowest, &mut scratch.candidates)?;
+                let candidates = &mut scratch.candidates;
+                overlaps.candidates(position, d, range, lowest, candidates)?;
             }
             if scratch.candidates.is_empty() {
                 for (range, misses) in params
@@ -330,6 +343,9 @@ impl Block<'_> {
         wanted: bool,
     ) -> (u64, u64, Vec<Option<u32>>) {
         let base = area * targets.count;
+        if let ([(g, iou)], false) = (candidates, wanted) {
+            return self.only_match(*g as usize, *iou, targets, base, outside);
+        }
         let (mut hit, mut ignored) = (0, 0);
         let mut list = Vec::new();
         for (t, &threshold) in self.thresholds.iter().enumerate() {
@@ -369,6 +385,34 @@ impl Block<'_> {
             }
         }
         (hit, ignored, list)
+    }
+}
+
+impl Block<'_> {
+    /// [`matches`](Self::matches) of the only candidate, at all thresholds at once.
+    fn only_match(
+        &self,
+        g: usize,
+        iou: f64,
+        targets: &mut Targets,
+        base: usize,
+        outside: bool,
+    ) -> (u64, u64, Vec<Option<u32>>) {
+        let mut taking = 0;
+        for (t, &threshold) in self.thresholds.iter().enumerate() {
+            // Not `>=`: NaN takes it.
+            taking |= u64::from(!(iou < threshold)) << t;
+        }
+        let taken = &mut targets.taken[base + g];
+        if !targets.crowd[g] {
+            taking &= !*taken;
+        }
+        *taken |= taking;
+        let matched = if targets.invisible[g] { 0 } else { taking };
+        let unmatched = if outside { self.every & !matched } else { 0 };
+        let no_count = if targets.ignored[base + g] { taking } else { 0 };
+        let ignored = no_count | unmatched;
+        (matched & !ignored, ignored, Vec::new())
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Overlaps<'a> {
     members: &'a [Member],
     /// Boxes of the truths, where boxes are compared.
     boxes: Vec<[f64; 4]>,
+    /// Boxes of the detections, where boxes are compared: they are visited in the order of their
+    /// scores, and this is small enough for the cache.
+    found: Vec<[f64; 4]>,
     /// Masks of the truths, decoded when first needed.
     masks: Vec<Option<Mask>>,
     /// The mask of the detection at hand.
@@ -40,8 +43,10 @@ impl<'a> Overlaps<'a> {
         params: &'a CocoParams,
         sizes: &'a [(u32, u32)],
         members: &'a [Member],
+        detections: &[Member],
     ) -> Result<Self, EvalError> {
-        let mut boxes = Vec::new();
+        let kind = results.kind.unwrap_or(ResultKind::Boxes);
+        let (mut boxes, mut found) = (Vec::new(), Vec::new());
         let mut masks = Vec::new();
         match params.iou_type {
             IouType::Bbox => {
@@ -53,6 +58,16 @@ impl<'a> Overlaps<'a> {
                     }
                     boxes.push(truth.boxes[index]);
                 }
+                if kind == ResultKind::Boxes {
+                    found.reserve(detections.len());
+                    for d in detections {
+                        let index = d.index as usize;
+                        if !results.has_box[index] {
+                            return Err(EvalError::MissingBox { index });
+                        }
+                        found.push(results.boxes[index]);
+                    }
+                }
             }
             IouType::Segm | IouType::Boundary => masks.resize_with(members.len(), || None),
             IouType::Keypoints => {}
@@ -61,19 +76,23 @@ impl<'a> Overlaps<'a> {
             truth,
             results,
             params,
-            kind: results.kind.unwrap_or(ResultKind::Boxes),
+            kind,
             sizes,
             members,
             boxes,
+            found,
             masks,
             current: Mask::default(),
             decoded: None,
         })
     }
 
-    /// The area of a detection.
+    /// The area of the detection at `position`.
     #[inline]
-    pub(super) fn area(&mut self, detection: Member) -> Result<f64, EvalError> {
+    pub(super) fn area(&mut self, position: usize, detection: Member) -> Result<f64, EvalError> {
+        if let Some([_, _, width, height]) = self.found.get(position) {
+            return Ok(width * height);
+        }
         let index = detection.index as usize;
         match self.kind {
             ResultKind::Boxes => {
@@ -94,10 +113,11 @@ impl<'a> Overlaps<'a> {
         }
     }
 
-    /// The truths `range` that `detection` overlaps by `lowest` or more (or by NaN), in order.
+    /// The truths `range` that the detection at `position` overlaps by `lowest` or more (or by NaN), in order.
     #[inline]
     pub(super) fn candidates(
         &mut self,
+        position: usize,
         detection: Member,
         range: std::ops::Range<u32>,
         lowest: f64,
@@ -107,7 +127,10 @@ impl<'a> Overlaps<'a> {
         let index = detection.index as usize;
         match self.params.iou_type {
             IouType::Bbox => {
-                let bbox = self.bbox(detection)?;
+                let bbox = match self.found.get(position) {
+                    Some(bbox) => *bbox,
+                    None => self.bbox(detection)?,
+                };
                 for g in range {
                     let crowd = self.crowd(g);
                     let iou = box_iou(&bbox, &self.boxes[g as usize], crowd);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use super::{CocoEvaluation, IouType, Mode};
@@ -157,54 +158,68 @@ impl CocoEvaluation {
     }
 
     fn mean_precision(&self, part: Part<'_>) -> f64 {
-        let recalls = self.precision.shape()[1];
-        self.mean_of(part, recalls, |t, r, k, a, m| {
-            self.precision[[t, r, k, a, m]]
+        self.mean_of(part, |t, a, m, kept| {
+            let last = self.precision.view().index_axis_move(Axis(4), m);
+            let by_class = last.index_axis_move(Axis(3), a).index_axis_move(Axis(0), t);
+            match part.class {
+                Some(k) => kept.extend(by_class.index_axis(Axis(1), k)),
+                None => kept.extend(by_class),
+            }
         })
     }
 
     fn mean_recall(&self, part: Part<'_>) -> f64 {
-        self.mean_of(part, 1, |t, _, k, a, m| self.recall[[t, k, a, m]])
+        self.mean_of(part, |t, a, m, kept| {
+            let last = self.recall.view().index_axis_move(Axis(3), m);
+            let by_class = last.index_axis_move(Axis(2), a).index_axis_move(Axis(0), t);
+            match part.class {
+                Some(k) => kept.push(by_class[k]),
+                None => kept.extend(by_class),
+            }
+        })
     }
 
-    /// The mean over the part's values above -1, in C order; -1 if there is none.
+    /// The mean over the part's values above -1, in C order; -1 if there is none. `values` adds
+    /// those of a threshold, area range and limit.
     fn mean_of(
         &self,
         part: Part<'_>,
-        recalls: usize,
-        value: impl Fn(usize, usize, usize, usize, usize) -> f64,
+        values: impl Fn(usize, usize, usize, &mut Vec<f64>),
     ) -> f64 {
         let p = &self.params;
         let positions = |count, keep: &dyn Fn(usize) -> bool| -> Vec<usize> {
             (0..count).filter(|&i| keep(i)).collect()
         };
-        let ts = positions(p.iou_thresholds.len(), &|t| {
-            part.iou.is_none_or(|iou| p.iou_thresholds[t] == iou)
-        });
-        let ks = positions(self.categories.len(), &|k| {
-            part.class.is_none_or(|class| k == class)
-        });
         let areas = positions(p.area_ranges.len(), &|a| {
             p.area_ranges[a].label == part.area
         });
-        let ms = positions(p.max_detections.len(), &|m| {
+        let limits = positions(p.max_detections.len(), &|m| {
             p.max_detections[m] == part.limit
         });
-        let mut values = Vec::new();
-        for &t in &ts {
-            for r in 0..recalls {
-                for &k in &ks {
-                    for &a in &areas {
-                        values.extend(
-                            ms.iter()
-                                .map(|&m| value(t, r, k, a, m))
-                                .filter(|&v| v > -1.0),
-                        );
-                    }
-                }
+        let mut kept = Vec::new();
+        for t in 0..p.iou_thresholds.len() {
+            if part.iou.is_some_and(|iou| p.iou_thresholds[t] != iou) {
+                continue;
             }
+            if let (&[a], &[m]) = (areas.as_slice(), limits.as_slice()) {
+                values(t, a, m, &mut kept);
+                continue;
+            }
+            // Several of one label or limit, interleaved as numpy does.
+            let lists: Vec<Vec<f64>> = areas
+                .iter()
+                .flat_map(|&a| limits.iter().map(move |&m| (a, m)))
+                .map(|(a, m)| {
+                    let mut list = Vec::new();
+                    values(t, a, m, &mut list);
+                    list
+                })
+                .collect();
+            let longest = lists.first().map_or(0, Vec::len);
+            kept.extend((0..longest).flat_map(|i| lists.iter().map(move |list| list[i])));
         }
-        mean(&values).unwrap_or(-1.0)
+        kept.retain(|&value| value > -1.0);
+        mean(&kept).unwrap_or(-1.0)
     }
 }
 
