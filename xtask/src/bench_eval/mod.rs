@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::shell;
-use measure::{Run, measure, warm};
+use measure::{measure, warm};
 use table::{Report, Row, Section};
 use tools::Tool;
 use workload::{Workload, names, workload};
@@ -127,8 +127,8 @@ fn chosen(only: &[String], data: &Path) -> Result<Vec<Workload>> {
         .collect())
 }
 
-/// All tools on one workload with one number of threads. The slow ones run once, in the first
-/// section of a workload.
+/// All tools on one workload with one number of threads. The quick ones take turns; the slow ones
+/// run once, after them and in the first section of a workload only.
 fn section(
     workload: &Workload,
     threads: usize,
@@ -139,28 +139,28 @@ fn section(
 ) -> Result<Section> {
     warm(&workload.truth)?;
     warm(&workload.found)?;
-    let mut rows: Vec<Row> = tools
-        .iter()
-        .filter(|tool| first || !tool.slow)
-        .map(Row::of)
-        .collect();
-    let tools: Vec<&Tool> = tools.iter().filter(|tool| first || !tool.slow).collect();
-    let count = tools.len();
-    for round in 0..runs {
-        for turn in 0..count {
-            let at = (round + turn) % count;
-            let tool = tools[at];
-            if tool.slow && round > 0 || rows[at].failed() {
-                continue;
-            }
-            let log = logs.join(format!("{}-{}-{threads}.txt", tool.name, workload.name));
-            let run = measure(tool.command(workload, threads), &log)?;
-            if let Run { error: Some(e), .. } = &run {
-                shell::say(&format!("{} on {}: {e}", tool.name, workload.name));
-            }
-            rows[at].runs.push(run);
+    let (slow, quick): (Vec<&Tool>, Vec<&Tool>) = tools.iter().partition(|tool| tool.slow);
+    let turns = (0..runs).flat_map(|round| {
+        let count = quick.len();
+        (0..count).map(move |turn| (round + turn) % count)
+    });
+    let once = (0..slow.len()).filter(|_| first).map(|i| quick.len() + i);
+    let order: Vec<usize> = turns.chain(once).collect();
+    let tools: Vec<&Tool> = quick.into_iter().chain(slow).collect();
+    let mut rows: Vec<Row> = tools.iter().map(|tool| Row::of(tool)).collect();
+    for at in order {
+        let tool = tools[at];
+        if rows[at].failed() {
+            continue;
         }
+        let log = logs.join(format!("{}-{}-{threads}.txt", tool.name, workload.name));
+        let run = measure(tool.command(workload, threads), &log)?;
+        if let Some(error) = &run.error {
+            shell::say(&format!("{} on {}: {error}", tool.name, workload.name));
+        }
+        rows[at].runs.push(run);
     }
+    rows.retain(|row| !row.runs.is_empty());
     Ok(Section {
         workload: workload.name.into(),
         described: workload.described(),
