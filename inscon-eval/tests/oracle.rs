@@ -16,25 +16,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::digest;
-use inscon_eval::{
-    CocoDataset, CocoEvaluation, CocoParams, EvalError, evaluate_coco, load_detections,
-};
+use inscon_eval::{CocoEvaluation, CocoParams, EvalError, GroundTruth, Results, evaluate};
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// What is compared; cases of other kinds are skipped.
-const KINDS: &[&str] = &["bbox", "segm"];
+const KINDS: &[&str] = &["bbox", "segm", "keypoints"];
 
 /// The field of [`CocoParams`] that a case's `sigmas` go to.
 const SIGMAS: &str = "keypoint_sigmas";
 
 /// Traits of cases that pycocotools evaluates and `CocoDataset::load` refuses on purpose.
-const REFUSED: &[&str] = &["stray_truth", "truth_without_box"];
+const REFUSED: &[&str] = &[];
 
 /// Traits of cases that are known to differ: those that do are only counted.
-const PENDING: &[&str] = &["repeated_no_categories"];
+const PENDING: &[&str] = &[];
 
 #[derive(Deserialize)]
 struct Golden {
@@ -127,9 +125,9 @@ fn evaluation(case: &Case, folder: &Path) -> Result<CocoEvaluation, EvalError> {
         params[SIGMAS] = sigmas.clone().into();
     }
     let params: CocoParams = serde_json::from_value(params).unwrap();
-    evaluate_coco(
-        &CocoDataset::load(truth)?,
-        &load_detections(found)?,
+    evaluate(
+        &GroundTruth::load(truth, params.iou_type)?,
+        &Results::load(found, params.iou_type)?,
         &params,
     )
 }

@@ -103,12 +103,10 @@ pub fn evaluate(
     let mut precision = vec![-1.0; k * a * m * t * r];
     let mut scores = precision.clone();
     let mut recall = vec![-1.0; k * a * m * t];
-    // `chunks` of 0 would panic.
-    let (size, short) = ((a * m * t * r).max(1), (a * m * t).max(1));
-    let mut tables: Vec<Table<'_>> = precision
-        .chunks_mut(size)
-        .zip(scores.chunks_mut(size))
-        .zip(recall.chunks_mut(short))
+    let mut tables: Vec<Table<'_>> = parts(&mut precision, k)
+        .into_iter()
+        .zip(parts(&mut scores, k))
+        .zip(parts(&mut recall, k))
         .map(|((precision, scores), recall)| Table {
             precision,
             scores,
@@ -157,6 +155,17 @@ pub fn evaluate(
         recall: shaped(Array4::from_shape_vec((k, a, m, t), recall), [3, 0, 1, 2]),
         scores: five(scores),
     })
+}
+
+/// `count` parts of one length, which may be 0.
+fn parts(mut values: &mut [f64], count: usize) -> Vec<&mut [f64]> {
+    let length = values.len() / count.max(1);
+    let mut part = || {
+        let (part, rest) = std::mem::take(&mut values).split_at_mut(length);
+        values = rest;
+        part
+    };
+    (0..count).map(|_| part()).collect()
 }
 
 /// The array with its axes in another order.

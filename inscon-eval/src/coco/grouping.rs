@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ids::{Ranks, sorted};
+use super::ids::{Ranks, unique, unique_in_order};
 use super::{CocoParams, GroundTruth, Mode, Results};
 use crate::EvalError;
 
@@ -53,7 +53,7 @@ impl Grouping {
                 problem: "more than 4 billion records; evaluate them in parts",
             });
         }
-        let all = sorted(truth.images.iter().map(|image| image.id).collect());
+        let all = unique(truth.images.iter().map(|image| image.id).collect());
         let listed = Ranks::new(&all);
         if let Some(index) = results
             .image_ids
@@ -65,7 +65,7 @@ impl Grouping {
         }
         let (images, ranks) = match &params.image_ids {
             Some(ids) => {
-                let images = sorted(ids.clone());
+                let images = unique(ids.clone());
                 let ranks = Ranks::new(&images);
                 (images, ranks)
             }
@@ -73,16 +73,25 @@ impl Grouping {
         };
         let mut categories = match &params.category_ids {
             Some(ids) => ids.clone(),
-            None => sorted(truth.categories.iter().map(|c| c.id).collect()),
+            None => {
+                let mut ids: Vec<u64> = truth.categories.iter().map(|c| c.id).collect();
+                ids.sort_unstable();
+                ids
+            }
         };
-        if params.use_categories {
-            categories = sorted(categories);
+        // As one class, a class that is listed twice counts twice in pycocotools.
+        if params.use_categories || params.mode == Mode::Corrected {
+            categories = unique(categories);
         }
+        let classes = unique_in_order(&categories);
         let place = Place {
             images: ranks,
-            categories: Ranks::new(&categories),
-            count: categories.len(),
-            together: !params.use_categories,
+            categories: Ranks::new(&classes),
+            count: classes.len(),
+            together: (!params.use_categories).then(|| {
+                let ranks = Ranks::new(&classes);
+                categories.iter().filter_map(|&id| ranks.get(id)).collect()
+            }),
         };
         let rows = &truth.rows;
         let mut truths = match params.mode {
@@ -101,7 +110,7 @@ impl Grouping {
             |i| results.image_ids[i],
             |i| results.category_ids[i],
         );
-        if place.together {
+        if place.together.is_some() {
             categories = vec![0];
         }
         Ok(Self {
@@ -118,7 +127,8 @@ struct Place {
     images: Ranks,
     categories: Ranks,
     count: usize,
-    together: bool,
+    /// If the classes are one: their ranks in the order in which their members follow each other.
+    together: Option<Vec<u32>>,
 }
 
 impl Place {
@@ -152,7 +162,12 @@ impl Place {
                 *slot += 1;
             }
         }
-        if self.together {
+        if let Some(order) = &self.together {
+            members = order
+                .iter()
+                .flat_map(|&k| &members[starts[k as usize]..starts[k as usize + 1]])
+                .copied()
+                .collect();
             starts = vec![0, members.len()];
         }
         Sorted { members, starts }
@@ -175,7 +190,7 @@ impl Place {
         let mut selected: Vec<(u32, u64)> = (0..rows.ids.len())
             .filter_map(|i| {
                 let rank = self.images.get(image(i))?;
-                let known = self.together || self.categories.get(category(i)).is_some();
+                let known = self.together.is_some() || self.categories.get(category(i)).is_some();
                 known.then_some((rank, rows.ids[i]))
             })
             .collect();

@@ -1,6 +1,6 @@
 //! Ids, which may be anything, to ranks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// From id to rank.
 pub(super) enum Ranks {
@@ -40,8 +40,14 @@ impl Ranks {
     }
 }
 
+/// Each id once, where it occurs first.
+pub(super) fn unique_in_order(ids: &[u64]) -> Vec<u64> {
+    let mut seen = HashSet::new();
+    ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+}
+
 /// numpy's `unique`.
-pub(super) fn sorted(mut ids: Vec<u64>) -> Vec<u64> {
+pub(super) fn unique(mut ids: Vec<u64>) -> Vec<u64> {
     ids.sort_unstable();
     ids.dedup();
     ids

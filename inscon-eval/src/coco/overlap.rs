@@ -4,7 +4,7 @@ use super::arena::MaskRef;
 use super::columns::{CROWD, HAS_BOX, ResultKind, TruthRows};
 use super::grouping::Member;
 use super::spans::Spans;
-use super::{CocoParams, IouType, Results, box_iou, oks};
+use super::{CocoParams, IouType, Mode, Results, box_iou, oks};
 use crate::{EvalError, Owner};
 
 /// The truths of one class, and one detection at a time.
@@ -113,9 +113,27 @@ impl<'a> Overlaps<'a> {
         }
     }
 
-    /// The truths `range` that the detection at `position` overlaps by `lowest` or more (or by NaN), in order.
+    /// The truths of `range` that the detection at `position` overlaps by `lowest` or more, in
+    /// order; all of them if one overlap is NaN, because any truth after that one can be taken.
     #[inline]
     pub(super) fn candidates(
+        &mut self,
+        position: usize,
+        detection: Member,
+        range: std::ops::Range<u32>,
+        lowest: f64,
+        found: &mut Vec<(u32, f64)>,
+    ) -> Result<(), EvalError> {
+        self.overlapping(position, detection, range.clone(), lowest, found)?;
+        if found.iter().any(|(_, iou)| iou.is_nan()) {
+            self.overlapping(position, detection, range, f64::NEG_INFINITY, found)?;
+        }
+        Ok(())
+    }
+
+    /// The truths of `range` with an overlap of `lowest` or more, or of NaN.
+    #[inline]
+    fn overlapping(
         &mut self,
         position: usize,
         detection: Member,
@@ -159,6 +177,9 @@ impl<'a> Overlaps<'a> {
                     }
                 }
             }
+            // pycocotools looks for objects of class -1 then, and finds none.
+            IouType::Keypoints
+                if !self.params.use_categories && self.params.mode == Mode::Strict => {}
             IouType::Keypoints => {
                 let sigmas = &self.params.keypoint_sigmas;
                 let keypoints = self.results.keypoints.get(index);

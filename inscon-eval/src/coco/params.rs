@@ -32,11 +32,13 @@ impl IouType {
 pub enum Mode {
     /// In everything: annotations of one id are all taken for the last of them; annotation id 0
     /// can be matched, yet the detection stays a false positive; `ap` is -1 unless one of the
-    /// detection limits is 100.
+    /// detection limits is 100 (for keypoints every number is, unless one is 20); without classes,
+    /// one that is listed twice counts twice, and keypoints match nothing.
     #[default]
     Strict,
-    /// As the authors must have meant it: annotations are told apart by position, not by id, and
-    /// `ap` follows the largest detection limit.
+    /// As the authors must have meant it: annotations are told apart by position, not by id, the
+    /// numbers follow the largest detection limit, each class counts once, and keypoints are
+    /// matched without classes as well.
     Corrected,
 }
 
