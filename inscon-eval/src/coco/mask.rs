@@ -291,7 +291,11 @@ mod tests {
             Rle::new(1 << 16, 1 << 16, vec![]),
             Err(RleError::TooLarge { .. })
         ));
-        assert!(Rle::new(0, 5, vec![]).unwrap().decode().is_empty());
+        for counts in [vec![], vec![0], vec![0, 0], vec![0; 3]] {
+            let empty = Rle::new(0, 5, counts).unwrap();
+            assert!(empty.decode().is_empty());
+            assert!(empty.bbox()[2] == 0.0 || empty.bbox()[0] == 5.0);
+        }
     }
 
     #[test]

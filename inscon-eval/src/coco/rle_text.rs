@@ -40,9 +40,15 @@ pub(super) fn decode_into(text: &[u8], counts: &mut Vec<u32>) -> Result<(), RleE
     counts.clear();
     let mut at = 0;
     while at < text.len() {
-        let mut x = 0_i64;
-        let mut shift = 0;
-        loop {
+        let (mut x, mut shift) = (0_i64, 0);
+        // Most runs are one character: five bits, the topmost the sign.
+        let short = text[at].wrapping_sub(48);
+        if short < 32 {
+            at += 1;
+            x = (i64::from(short) ^ 16) - 16;
+            shift = -1;
+        }
+        while shift >= 0 {
             let &byte = text.get(at).ok_or(RleError::Truncated)?;
             let bits = byte.wrapping_sub(48);
             if bits > 63 {

@@ -38,7 +38,8 @@ impl Spans {
     }
 
     fn measure(&mut self) {
-        self.area = self.counts.iter().skip(1).step_by(2).sum();
+        let (pairs, _) = self.counts.as_chunks::<2>();
+        self.area = pairs.iter().map(|pair| pair[1]).sum();
         self.bbox = bbox_of(self.height, self.width, &self.counts);
         self.plain = self.counts.iter().skip(1).all(|&count| count > 0);
     }
@@ -107,26 +108,31 @@ pub(super) fn bbox_of(height: u32, width: u32, counts: &[u32]) -> [f64; 4] {
     let [mut left, mut top, mut right, mut bottom] = [width, height, 0, 0];
     // Column and row of the current pixel.
     let (mut x, mut y) = (0_u32, 0_u32);
-    let advance = |x: &mut u32, y: &mut u32, count: u32| {
-        let row = u64::from(*y) + u64::from(count);
-        let height = u64::from(height.max(1));
-        // Most runs end in the same column or the next.
-        let columns = match row {
-            row if row < height => 0,
-            row if row < 2 * height => 1,
-            row => row / height,
-        };
-        *x += columns as u32;
-        *y = (row - columns * height) as u32;
+    let advance = |x: &mut u32, y: &mut u32, count: u64| {
+        let mut row = u64::from(*y) + count;
+        let tall = u64::from(height.max(1));
+        if row >= tall {
+            // Most runs end in the same column or the next.
+            row -= tall;
+            *x += 1;
+            if row >= tall {
+                *x += (row / tall) as u32;
+                row %= tall;
+            }
+        }
+        *y = row as u32;
     };
     let (pairs, _) = counts.as_chunks::<2>();
+    // 1 after a run of foreground, whose last pixel is where x and y are.
+    let mut step = 0;
     for &[gap, run] in pairs {
-        advance(&mut x, &mut y, gap);
+        advance(&mut x, &mut y, u64::from(gap) + step);
+        step = u64::from(run > 0);
         if run == 0 {
             continue;
         }
         let (first, start) = (x, y);
-        advance(&mut x, &mut y, run - 1);
+        advance(&mut x, &mut y, u64::from(run) - 1);
         left = left.min(first);
         right = right.max(x);
         if first < x {
@@ -135,7 +141,6 @@ pub(super) fn bbox_of(height: u32, width: u32, counts: &[u32]) -> [f64; 4] {
             top = top.min(start);
             bottom = bottom.max(y);
         }
-        advance(&mut x, &mut y, 1);
     }
     // Wraps around, as pycocotools' unsigned arithmetic does, when every run is empty.
     let extent = |from: u32, to: u32| f64::from(to.wrapping_sub(from).wrapping_add(1));
