@@ -50,7 +50,7 @@ fn each_kind_alone() {
     for (from, to, expected) in [
         (
             r#"{"id": 2, "width""#,
-            r#"{"id": 1, "width": 1, "height": 80}, {"id": 2, "width""#,
+            r#"{"id": 1, "width": 100, "height": 80}, {"id": 2, "width""#,
             vec![(DuplicateImage, Image(1))],
         ),
         (

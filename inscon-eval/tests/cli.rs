@@ -53,7 +53,7 @@ impl Files {
 
     fn feed(&self, arguments: &str, input: &str, threads: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_inscon-eval"))
-            .args(arguments.split(' '))
+            .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .env("RAYON_NUM_THREADS", threads)
             .stdin(Stdio::piped())
@@ -106,7 +106,7 @@ fn the_table_is_pycocotools_and_classes_follow() {
     // (51 + 50 * 2/3) / 101; dog finds none.
     assert_eq!(
         lines[1],
-        " Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.418"
+        " Average Precision  (AP) @[ IoU=0.50      | area=   all | maxDets=100 ] = 0.417"
     );
     assert_eq!(lines[13], "class          AP   AP50   AP75     AR  truths");
     assert!(lines[14].starts_with("cat, small  "), "{table}");
