@@ -21,8 +21,9 @@ pub struct VocDetections {
 /// `image score xmin ymin xmax ymax` (1-based pixels, both ends included).
 ///
 /// An image is named by its file name without folder and extension, or by its id. The boxes are
-/// COCO's; [`evaluate_voc`](super::evaluate_voc) maps them back to the corners of the file without
-/// an error (of corners below 1, with one in the last bit). Equal scores rank in the order of lines.
+/// COCO's; [`evaluate_voc`](super::evaluate_voc) maps them back to the corners of the file: whole
+/// numbers exactly, others to within the last bit (exactly, with one decimal, if
+/// [`round`](super::VocParams::round)ed). Equal scores rank in the order of lines.
 ///
 /// # Errors
 /// When the folder has no such file, or a file cannot be read; when a line is of another shape or
