@@ -1,4 +1,5 @@
 //! Every kind of finding, each planted alone into a data set without any.
+#![allow(clippy::unwrap_used)]
 
 use inscon_eval::{CocoDataset, Detection, FindingKind, Severity, Subject, check, read_detections};
 

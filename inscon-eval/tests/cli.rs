@@ -1,4 +1,5 @@
 //! The binary on small files: formats, standard input, errors, exit codes, threads.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! VOC's files against rbgirshick's `voc_eval` on the same files (`fixtures/voc_files/generate.py`).
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
