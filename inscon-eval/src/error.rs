@@ -45,6 +45,29 @@ pub enum EvalError {
         /// What is wrong.
         problem: String,
     },
+    /// A VOC file (XML, image set or detections) is not of its shape.
+    #[error(
+        "{path}, line {line}: {}{problem}",
+        field.map(|field| format!("`{field}`: ")).unwrap_or_default(), path = path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The field that was being read.
+        field: Option<&'static str>,
+        /// What is wrong and the mend.
+        problem: String,
+    },
+    /// A folder does not hold what it should.
+    #[error("{path}: {problem}", path = path.display())]
+    Folder {
+        /// The folder, or the file in it that is missing.
+        path: PathBuf,
+        /// What is wrong and the mend.
+        problem: String,
+    },
     /// An annotation is on an image that the file does not list.
     #[error(
         "{path}: annotation {annotation} is on image {image}, which `images` does not list; \

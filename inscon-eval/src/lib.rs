@@ -5,6 +5,7 @@
 //! ```text
 //! CocoDataset::load, load_detections  →  evaluate_coco  →  CocoEvaluation::summary
 //!                                     →  evaluate_voc   (VOC07, VOC10; one IoU threshold)
+//!                                     →  check          (what is wrong with the files)
 //! ```
 //!
 //! The oracle for COCO is pycocotools 2.0.11: `precision`, `recall` and `scores` are the same f64
@@ -39,12 +40,14 @@
 //! # Ok::<(), inscon_eval::EvalError>(())
 //! ```
 
+mod check;
 mod coco;
 mod error;
 mod json;
 mod sum;
 mod voc;
 
+pub use check::*;
 use coco::by_score;
 pub use coco::*;
 pub use error::*;

@@ -6,6 +6,7 @@ mod arena;
 mod boundary;
 mod class;
 mod columns;
+mod counts;
 mod dataset;
 mod evaluate;
 mod grouping;

@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
-use super::{CocoEvaluation, IouType, Mode};
+use super::{AreaRange, CocoEvaluation, IouType, Mode};
 use crate::sum::mean;
 
 /// COCO's measures, each in 0..1, or -1 where there is nothing to count.
@@ -61,6 +61,26 @@ pub struct ClassSummary {
     /// Its name.
     pub name: String,
     /// AP: mean over IoU thresholds and recalls.
+    pub ap: f64,
+    /// AP at IoU .50.
+    pub ap50: f64,
+    /// AP at IoU .75.
+    pub ap75: f64,
+    /// Average recall with the most detections.
+    pub ar: f64,
+}
+
+/// Objects of one area range, all classes; each measure in 0..1, or -1 where there is nothing to
+/// count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AreaSummary {
+    /// The range's name.
+    pub label: String,
+    /// Smallest area, square pixels.
+    pub min: f64,
+    /// Largest area, square pixels.
+    pub max: f64,
+    /// AP: mean over IoU thresholds, recalls and classes, most detections.
     pub ap: f64,
     /// AP at IoU .50.
     pub ap50: f64,
@@ -155,6 +175,30 @@ impl CocoEvaluation {
             iou_range: [thresholds.first(), thresholds.last()].map(|t| t.copied().unwrap_or(0.0)),
             per_class: per_class.collect(),
         }
+    }
+
+    /// The area ranges, in the order of the A axis, whatever they are called.
+    #[must_use]
+    pub fn per_area(&self) -> Vec<AreaSummary> {
+        let limit = self.params.max_detections.last().copied().unwrap_or(0);
+        let summary = |range: &AreaRange| {
+            let part = |iou| Part {
+                iou,
+                area: &range.label,
+                limit,
+                class: None,
+            };
+            AreaSummary {
+                label: range.label.clone(),
+                min: range.min,
+                max: range.max,
+                ap: self.mean_precision(part(None)),
+                ap50: self.mean_precision(part(Some(0.5))),
+                ap75: self.mean_precision(part(Some(0.75))),
+                ar: self.mean_recall(part(None)),
+            }
+        };
+        self.params.area_ranges.iter().map(summary).collect()
     }
 
     fn mean_precision(&self, part: Part<'_>) -> f64 {
