@@ -39,12 +39,14 @@
 //! # Ok::<(), inscon_eval::EvalError>(())
 //! ```
 
+mod analysis;
 mod coco;
 mod error;
 mod json;
 mod sum;
 mod voc;
 
+pub use analysis::*;
 use coco::by_score;
 pub use coco::*;
 pub use error::*;
