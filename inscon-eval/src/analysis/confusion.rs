@@ -103,10 +103,11 @@ pub fn confusion_matrix(
         score: score_threshold,
         overlap: iou_threshold,
     };
-    let (ids, _, images) = each_scene(truth, results, params, &selection, |scene| pairs(&scene))?;
+    let scenes = each_scene(truth, results, params, &selection, |scene| pairs(&scene))?;
+    let ids = scenes.categories;
     let mut counts = vec![vec![0; ids.len() + 1]; ids.len() + 1];
     let at = |class: Option<u32>| class.map_or(ids.len(), |class| class as usize);
-    for (truth, detection) in images.into_iter().flatten() {
+    for (truth, detection) in scenes.each.into_iter().flatten() {
         counts[at(truth)][at(detection)] += 1;
     }
     Ok(ConfusionMatrix {

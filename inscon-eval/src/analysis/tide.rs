@@ -158,7 +158,7 @@ pub fn tide(
         background,
         max_detections,
     } = *tide;
-    if !(background > 0.0 && positive >= background) {
+    if positive.is_nan() || background.is_nan() || background <= 0.0 || positive < background {
         return Err(EvalError::Params {
             name: "positive, background",
             problem: "are not 0 < background <= positive; tidecv's are 0.5 and 0.1",
@@ -169,21 +169,20 @@ pub fn tide(
         score: f64::NEG_INFINITY,
         overlap: background,
     };
-    let (categories, images, mut parts) =
-        each_scene(truth, results, params, &selection, |scene| {
-            look(&scene, positive, background)
-        })?;
+    let mut scenes = each_scene(truth, results, params, &selection, |scene| {
+        look(&scene, positive, background)
+    })?;
     // In the order of the file, as tidecv goes: that is how equal scores stay.
-    let ranks: HashMap<u64, usize> = images.into_iter().zip(0..).collect();
+    let ranks: HashMap<u64, usize> = scenes.images.into_iter().zip(0..).collect();
     let mut run = Run {
-        truths: vec![0; categories.len()],
-        missed: vec![0; categories.len()],
+        truths: vec![0; scenes.categories.len()],
+        missed: vec![0; scenes.categories.len()],
         ..Run::default()
     };
     for image in &truth.images {
         if let Some(&rank) = ranks.get(&image.id) {
             // An image that is listed twice is empty the second time.
-            run.add(std::mem::take(&mut parts[rank]));
+            run.add(std::mem::take(&mut scenes.each[rank]));
         }
     }
     Ok(run.errors())

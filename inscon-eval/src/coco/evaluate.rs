@@ -143,13 +143,16 @@ pub fn evaluate(
     })
 }
 
+/// Parameters, records by class, and height and width by rank of image.
+pub(super) type Prepared = (CocoParams, Grouping, Vec<(u32, u32)>);
+
 /// What every evaluation starts from: the parameters with their limits sorted, the records by
 /// class, and height and width by rank of image.
 pub(super) fn prepare(
     truth: &GroundTruth,
     results: &Results,
     params: &CocoParams,
-) -> Result<(CocoParams, Grouping, Vec<(u32, u32)>), EvalError> {
+) -> Result<Prepared, EvalError> {
     params.validate()?;
     if !truth.has(params.iou_type) || !results.has(params.iou_type) {
         return Err(EvalError::Params {

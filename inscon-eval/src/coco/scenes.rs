@@ -44,10 +44,20 @@ pub(crate) struct SceneDetection {
     pub(crate) overlaps: Vec<(u32, f64)>,
 }
 
+/// All images, looked at.
+pub(crate) struct Scenes<T> {
+    /// Ids of the classes, ascending; 0 if they are not told apart.
+    pub(crate) categories: Vec<u64>,
+    /// Ids of the images, ascending.
+    pub(crate) images: Vec<u64>,
+    /// By image.
+    pub(crate) each: Vec<T>,
+}
+
 /// Class, image and position of an object.
 type Object = (u32, Member);
 
-/// Ids of the classes and of the images, ascending, and `look` of every image. Truths are told
+/// Has a `look` at every image. Truths are told
 /// apart by position, not by id. Detections and truths of classes that are not listed are dropped.
 pub(crate) fn each_scene<T: Send>(
     truth: &GroundTruth,
@@ -55,7 +65,7 @@ pub(crate) fn each_scene<T: Send>(
     params: &CocoParams,
     selection: &Selection,
     look: impl Fn(Scene) -> T + Sync,
-) -> Result<(Vec<u64>, Vec<u64>, Vec<T>), EvalError> {
+) -> Result<Scenes<T>, EvalError> {
     let params = CocoParams {
         mode: Mode::Corrected,
         ..params.clone()
@@ -107,8 +117,11 @@ pub(crate) fn each_scene<T: Send>(
         })
         .collect();
     // The first error in the order of the images, whatever the threads did.
-    let scenes = scenes.into_iter().collect::<Result<_, _>>()?;
-    Ok((categories, images, scenes))
+    Ok(Scenes {
+        categories,
+        images,
+        each: scenes.into_iter().collect::<Result<_, _>>()?,
+    })
 }
 
 /// All classes' members by image, then by key, then in the order of the file.
