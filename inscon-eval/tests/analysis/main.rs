@@ -1,4 +1,5 @@
 //! The analysis against pycocotools, tidecv, naive counting and real copies of images.
+#![expect(clippy::unwrap_used, reason = "a test may stop at a surprise")]
 
 mod bootstrap;
 #[path = "../common/mod.rs"]
