@@ -40,6 +40,7 @@
 //! # Ok::<(), inscon_eval::EvalError>(())
 //! ```
 
+mod analysis;
 mod check;
 mod coco;
 mod error;
@@ -47,6 +48,7 @@ mod json;
 mod sum;
 mod voc;
 
+pub use analysis::*;
 pub use check::*;
 use coco::by_score;
 pub use coco::*;

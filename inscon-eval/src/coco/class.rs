@@ -8,7 +8,7 @@ use super::accumulate::{Curve, read_off, score_key};
 use super::columns::CROWD;
 use super::grouping::Member;
 use super::overlap::Overlaps;
-use super::{CocoParams, GroundTruth, IouType, Mode, Results};
+use super::{AreaRange, CocoParams, GroundTruth, IouType, Mode, Results};
 use crate::EvalError;
 
 /// IoU thresholds looked at in one pass: the bits of a word.
@@ -34,17 +34,17 @@ pub(super) struct Table<'a> {
 }
 
 /// What a detection came to, for those who want to know.
-pub(super) struct Outcome {
-    pub(super) member: Member,
+pub(crate) struct Outcome {
+    pub(crate) member: Member,
     /// Area range, on the A axis.
-    pub(super) area: usize,
+    pub(crate) area: usize,
     /// The first of the IoU thresholds that the bits below stand for.
-    pub(super) first: usize,
+    pub(crate) first: usize,
     /// Thresholds at which it is a hit, and at which it counts for nothing.
-    pub(super) hit: u64,
-    pub(super) ignored: u64,
-    /// For each threshold of `first..`, the truth it took.
-    pub(super) taken: Vec<Option<u32>>,
+    pub(crate) hit: u64,
+    pub(crate) ignored: u64,
+    /// For each threshold of `first..`, the truth it took; empty if it took none at any.
+    pub(crate) taken: Vec<Option<u32>>,
 }
 
 /// Memory that a thread uses for one class after the other.
@@ -96,7 +96,7 @@ struct Targets {
 
 impl Job<'_> {
     /// Evaluates the class of these members, in the order of the [grouping](super::grouping);
-    /// `report` gets every detection within the largest limit that meets a truth, by area range.
+    /// `report` gets every detection within the largest limit, best score first, by area range.
     pub(super) fn class(
         &self,
         truths: &[Member],
@@ -191,18 +191,13 @@ impl Job<'_> {
     fn targets(&self, truths: &[Member]) -> Targets {
         let rows = &self.truth.rows;
         let strict = self.params.mode == Mode::Strict;
-        let keypoints = self.params.iou_type == IouType::Keypoints;
         let each = |f: &dyn Fn(usize) -> bool| -> Vec<bool> {
             truths.iter().map(|m| f(m.index as usize)).collect()
         };
         let crowd = each(&|i| rows.flags[i] & CROWD != 0);
         let mut ignored = Vec::with_capacity(truths.len() * self.params.area_ranges.len());
         for range in &self.params.area_ranges {
-            ignored.extend(each(&|i| {
-                rows.flags[i] & CROWD != 0
-                    || keypoints && rows.num_keypoints[i] == 0
-                    || range.excludes(rows.areas[i])
-            }));
+            ignored.extend(each(&|i| self.ignores(range, i)));
         }
         Targets {
             crowd,
@@ -211,6 +206,15 @@ impl Job<'_> {
             ignored,
             count: truths.len(),
         }
+    }
+
+    /// Whether truth `i` need not be found among those of `range`.
+    pub(super) fn ignores(&self, range: &AreaRange, i: usize) -> bool {
+        let rows = &self.truth.rows;
+        let keypoints = self.params.iou_type == IouType::Keypoints;
+        rows.flags[i] & CROWD != 0
+            || keypoints && rows.num_keypoints[i] == 0
+            || range.excludes(rows.areas[i])
     }
 }
 
@@ -294,6 +298,18 @@ impl Block<'_> {
                 {
                     if !range.excludes(area) {
                         misses[from..].iter_mut().for_each(|count| *count += 1);
+                    }
+                }
+                if let Some(report) = report {
+                    for (a, range) in params.area_ranges.iter().enumerate() {
+                        report(Outcome {
+                            member: d,
+                            area: a,
+                            first: self.first,
+                            hit: 0,
+                            ignored: if range.excludes(area) { every } else { 0 },
+                            taken: Vec::new(),
+                        });
                     }
                 }
                 continue;

@@ -70,23 +70,7 @@ pub fn evaluate(
     results: &Results,
     params: &CocoParams,
 ) -> Result<CocoEvaluation, EvalError> {
-    params.validate()?;
-    if !truth.has(params.iou_type) || !results.has(params.iou_type) {
-        return Err(EvalError::Params {
-            name: "iou_type",
-            problem: "the data was read for another one; give both the same",
-        });
-    }
-    let mut params = params.clone();
-    params.max_detections.sort_unstable();
-    let grouping = Grouping::new(truth, results, &params)?;
-    let ranks = Ranks::new(&grouping.images);
-    let mut sizes = vec![(0, 0); grouping.images.len()];
-    for image in &truth.images {
-        if let Some(rank) = ranks.get(image.id) {
-            sizes[rank as usize] = (image.height, image.width);
-        }
-    }
+    let (mut params, grouping, sizes) = prepare(truth, results, params)?;
     let job = Job {
         truth,
         results,
@@ -166,6 +150,36 @@ fn parts(mut values: &mut [f64], count: usize) -> Vec<&mut [f64]> {
         part
     };
     (0..count).map(|_| part()).collect()
+}
+
+/// Parameters, records by class, and height and width by rank of image.
+pub(super) type Prepared = (CocoParams, Grouping, Vec<(u32, u32)>);
+
+/// What every evaluation starts from: the parameters with their limits sorted, the records by
+/// class, and height and width by rank of image.
+pub(super) fn prepare(
+    truth: &GroundTruth,
+    results: &Results,
+    params: &CocoParams,
+) -> Result<Prepared, EvalError> {
+    params.validate()?;
+    if !truth.has(params.iou_type) || !results.has(params.iou_type) {
+        return Err(EvalError::Params {
+            name: "iou_type",
+            problem: "the data was read for another one; give both the same",
+        });
+    }
+    let mut params = params.clone();
+    params.max_detections.sort_unstable();
+    let grouping = Grouping::new(truth, results, &params)?;
+    let ranks = Ranks::new(&grouping.images);
+    let mut sizes = vec![(0, 0); grouping.images.len()];
+    for image in &truth.images {
+        if let Some(rank) = ranks.get(image.id) {
+            sizes[rank as usize] = (image.height, image.width);
+        }
+    }
+    Ok((params, grouping, sizes))
 }
 
 /// The array with its axes in another order.

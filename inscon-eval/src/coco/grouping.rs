@@ -34,11 +34,11 @@ impl Sorted {
 
 /// Something on an image.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Rank of the image.
-    pub(super) image: u32,
+    pub(crate) image: u32,
     /// Position in the list it comes from.
-    pub(super) index: u32,
+    pub(crate) index: u32,
 }
 
 impl Grouping {
