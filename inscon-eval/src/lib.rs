@@ -42,10 +42,12 @@
 mod coco;
 mod error;
 mod json;
+mod lvis;
 mod sum;
 mod voc;
 
 use coco::by_score;
 pub use coco::*;
 pub use error::*;
+pub use lvis::*;
 pub use voc::*;

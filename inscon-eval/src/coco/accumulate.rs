@@ -78,7 +78,7 @@ pub(super) fn read_off(
 }
 
 /// Sorts from best to worst; NaN comes last, and the zeros are one.
-pub(super) fn score_key(score: f64) -> u64 {
+pub(crate) fn score_key(score: f64) -> u64 {
     if score.is_nan() {
         return u64::MAX;
     }

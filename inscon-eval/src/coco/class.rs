@@ -5,7 +5,7 @@
 //! both.
 
 use super::accumulate::{Curve, read_off, score_key};
-use super::columns::CROWD;
+use super::columns::{CROWD, IGNORE};
 use super::grouping::Member;
 use super::overlap::Overlaps;
 use super::{CocoParams, GroundTruth, IouType, Mode, Results};
@@ -15,26 +15,28 @@ use crate::EvalError;
 const LANES: usize = 64;
 
 /// What every class needs.
-pub(super) struct Job<'a> {
-    pub(super) truth: &'a GroundTruth,
-    pub(super) results: &'a Results,
-    pub(super) params: &'a CocoParams,
+pub(crate) struct Job<'a> {
+    pub(crate) truth: &'a GroundTruth,
+    pub(crate) results: &'a Results,
+    pub(crate) params: &'a CocoParams,
     /// Height and width by rank of image.
-    pub(super) sizes: Vec<(u32, u32)>,
+    pub(crate) sizes: Vec<(u32, u32)>,
+    /// Detections without an area, or with an infinite one, are left out (LVIS).
+    pub(crate) needs_area: bool,
 }
 
 /// Where one class's numbers go; `-1` everywhere.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     /// `[A, M, T, R]`
-    pub(super) precision: &'a mut [f64],
+    pub(crate) precision: &'a mut [f64],
     /// `[A, M, T, R]`
-    pub(super) scores: &'a mut [f64],
+    pub(crate) scores: &'a mut [f64],
     /// `[A, M, T]`
-    pub(super) recall: &'a mut [f64],
+    pub(crate) recall: &'a mut [f64],
 }
 
 /// What a detection came to, for those who want to know.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub(super) member: Member,
     /// Area range, on the A axis.
     pub(super) area: usize,
@@ -48,7 +50,10 @@ pub(super) struct Outcome {
 }
 
 /// Memory that a thread uses for one class after the other.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
+    /// By rank of image: detections of the class that match nothing count for nothing there
+    /// (LVIS). Nowhere if there are none.
+    pub(crate) open: Vec<bool>,
     slots: Vec<Slot>,
     keys: Vec<u128>,
     candidates: Vec<(u32, f64)>,
@@ -68,8 +73,9 @@ struct Slot {
 }
 
 impl Scratch {
-    pub(super) fn new(images: usize) -> Self {
+    pub(crate) fn new(images: usize) -> Self {
         Self {
+            open: Vec::new(),
             slots: vec![Slot::default(); images],
             keys: Vec::new(),
             candidates: Vec::new(),
@@ -94,7 +100,7 @@ struct Targets {
 impl Job<'_> {
     /// Evaluates the class of these members, in the order of the [grouping](super::grouping);
     /// `report` gets every detection within the largest limit that meets a truth, by area range.
-    pub(super) fn class(
+    pub(crate) fn class(
         &self,
         truths: &[Member],
         detections: &[Member],
@@ -187,7 +193,7 @@ impl Job<'_> {
         let mut ignored = Vec::with_capacity(truths.len() * self.params.area_ranges.len());
         for range in &self.params.area_ranges {
             ignored.extend(each(&|i| {
-                rows.flags[i] & CROWD != 0
+                rows.flags[i] & (CROWD | IGNORE) != 0
                     || keypoints && rows.num_keypoints[i] == 0
                     || range.excludes(rows.areas[i])
             }));
@@ -268,6 +274,10 @@ impl Block<'_> {
                 }
             }
             let area = overlaps.area(d)?;
+            if self.job.needs_area && !(area > 0.0 && area < f64::INFINITY) {
+                continue;
+            }
+            let open = scratch.open.get(d.image as usize).is_some_and(|&open| open);
             scratch.candidates.clear();
             if slot.start < slot.end {
                 let range = slot.start..slot.end;
@@ -279,14 +289,14 @@ impl Block<'_> {
                     .iter()
                     .zip(misses.chunks_mut(limits.len()))
                 {
-                    if !range.excludes(area) {
+                    if !open && !range.excludes(area) {
                         misses[from..].iter_mut().for_each(|count| *count += 1);
                     }
                 }
                 continue;
             }
             for (a, range) in params.area_ranges.iter().enumerate() {
-                let outside = range.excludes(area);
+                let outside = open || range.excludes(area);
                 let (hit, ignored, taken) =
                     self.matches(&scratch.candidates, targets, a, outside, report.is_some());
                 let missed = every & !(hit | ignored);

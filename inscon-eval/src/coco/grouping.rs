@@ -20,25 +20,32 @@ pub(super) struct Grouping {
 }
 
 /// Members of every class.
-pub(super) struct Sorted {
+pub(crate) struct Sorted {
     members: Vec<Member>,
     /// Where each class starts, and where the last one ends.
     starts: Vec<usize>,
 }
 
 impl Sorted {
-    pub(super) fn class(&self, k: usize) -> &[Member] {
+    pub(crate) fn class(&self, k: usize) -> &[Member] {
         &self.members[self.starts[k]..self.starts[k + 1]]
+    }
+
+    /// Within each class, by image; stable.
+    pub(crate) fn by_image(&mut self) {
+        for bounds in self.starts.windows(2) {
+            self.members[bounds[0]..bounds[1]].sort_by_key(|member| member.image);
+        }
     }
 }
 
 /// Something on an image.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Rank of the image.
-    pub(super) image: u32,
+    pub(crate) image: u32,
     /// Position in the list it comes from.
-    pub(super) index: u32,
+    pub(crate) index: u32,
 }
 
 impl Grouping {
@@ -93,9 +100,7 @@ impl Grouping {
                 |i| rows.category_ids[i],
             ),
         };
-        for k in 0..truths.starts.len() - 1 {
-            truths.members[truths.starts[k]..truths.starts[k + 1]].sort_by_key(|m| m.image);
-        }
+        truths.by_image();
         let detections = place.sorted(
             0..results.len(),
             |i| results.image_ids[i],
@@ -114,16 +119,18 @@ impl Grouping {
 }
 
 /// Where an image and a class lie.
-struct Place {
-    images: Ranks,
-    categories: Ranks,
-    count: usize,
-    together: bool,
+pub(crate) struct Place {
+    pub(crate) images: Ranks,
+    pub(crate) categories: Ranks,
+    /// How many classes.
+    pub(crate) count: usize,
+    /// Classes are not told apart.
+    pub(crate) together: bool,
 }
 
 impl Place {
     /// By class, stable.
-    fn sorted(
+    pub(crate) fn sorted(
         &self,
         items: impl Iterator<Item = usize> + Clone,
         image: impl Fn(usize) -> u64,
