@@ -45,6 +45,7 @@ mod check;
 mod coco;
 mod error;
 mod json;
+mod lvis;
 mod sum;
 mod voc;
 
@@ -53,4 +54,5 @@ pub use check::*;
 use coco::by_score;
 pub use coco::*;
 pub use error::*;
+pub use lvis::*;
 pub use voc::*;

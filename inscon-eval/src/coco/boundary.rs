@@ -98,7 +98,7 @@ mod tests {
             for density in [2, 9, 40] {
                 let mut next = || {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    u8::from((state >> 16) % density != 0)
+                    u8::from(!(state >> 16).is_multiple_of(density))
                 };
                 let mask: Vec<u8> = (0..h * w).map(|_| next()).collect();
                 let rle = Rle::encode(&mask, h as u32, w as u32);

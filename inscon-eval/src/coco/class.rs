@@ -5,9 +5,9 @@
 //! both.
 
 use super::accumulate::{Curve, read_off, score_key};
-use super::columns::CROWD;
+use super::columns::{CROWD, IGNORE};
 use super::grouping::Member;
-use super::overlap::Overlaps;
+use super::overlap::{Overlaps, reaches};
 use super::{AreaRange, CocoParams, GroundTruth, IouType, Mode, Results};
 use crate::EvalError;
 
@@ -15,22 +15,24 @@ use crate::EvalError;
 const LANES: usize = 64;
 
 /// What every class needs.
-pub(super) struct Job<'a> {
-    pub(super) truth: &'a GroundTruth,
-    pub(super) results: &'a Results,
-    pub(super) params: &'a CocoParams,
+pub(crate) struct Job<'a> {
+    pub(crate) truth: &'a GroundTruth,
+    pub(crate) results: &'a Results,
+    pub(crate) params: &'a CocoParams,
     /// Height and width by rank of image.
-    pub(super) sizes: Vec<(u32, u32)>,
+    pub(crate) sizes: Vec<(u32, u32)>,
+    /// Detections without an area, or with an infinite one, are left out (LVIS).
+    pub(crate) needs_area: bool,
 }
 
 /// Where one class's numbers go; `-1` everywhere.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     /// `[A, M, T, R]`
-    pub(super) precision: &'a mut [f64],
+    pub(crate) precision: &'a mut [f64],
     /// `[A, M, T, R]`
-    pub(super) scores: &'a mut [f64],
+    pub(crate) scores: &'a mut [f64],
     /// `[A, M, T]`
-    pub(super) recall: &'a mut [f64],
+    pub(crate) recall: &'a mut [f64],
 }
 
 /// What a detection came to, for those who want to know.
@@ -48,7 +50,10 @@ pub(crate) struct Outcome {
 }
 
 /// Memory that a thread uses for one class after the other.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
+    /// By rank of image: detections of the class that match nothing count for nothing there
+    /// (LVIS). Nowhere if there are none.
+    pub(crate) open: Vec<bool>,
     slots: Vec<Slot>,
     keys: Vec<u128>,
     /// Of the detections, in the order given.
@@ -70,8 +75,9 @@ struct Slot {
 }
 
 impl Scratch {
-    pub(super) fn new(images: usize) -> Self {
+    pub(crate) fn new(images: usize) -> Self {
         Self {
+            open: Vec::new(),
             slots: vec![Slot::default(); images],
             keys: Vec::new(),
             scores: Vec::new(),
@@ -97,7 +103,7 @@ struct Targets {
 impl Job<'_> {
     /// Evaluates the class of these members, in the order of the [grouping](super::grouping);
     /// `report` gets every detection within the largest limit, best score first, by area range.
-    pub(super) fn class(
+    pub(crate) fn class(
         &self,
         truths: &[Member],
         detections: &[Member],
@@ -109,8 +115,14 @@ impl Job<'_> {
         let [areas, limits] = [params.area_ranges.len(), params.max_detections.len()];
         let recalls = params.recall_thresholds.len();
         let total = params.iou_thresholds.len();
-        let mut overlaps =
-            Overlaps::new(&self.truth.rows, self.results, params, &self.sizes, truths, detections)?;
+        let mut overlaps = Overlaps::new(
+            &self.truth.rows,
+            self.results,
+            params,
+            &self.sizes,
+            truths,
+            detections,
+        )?;
         let mut targets = self.targets(truths);
         let positives: Vec<usize> = (0..areas)
             .map(|a| {
@@ -212,7 +224,7 @@ impl Job<'_> {
     pub(super) fn ignores(&self, range: &AreaRange, i: usize) -> bool {
         let rows = &self.truth.rows;
         let keypoints = self.params.iou_type == IouType::Keypoints;
-        rows.flags[i] & CROWD != 0
+        rows.flags[i] & (CROWD | IGNORE) != 0
             || keypoints && rows.num_keypoints[i] == 0
             || range.excludes(rows.areas[i])
     }
@@ -284,6 +296,10 @@ impl Block<'_> {
                 }
             }
             let area = overlaps.area(position, d)?;
+            if self.job.needs_area && !(area > 0.0 && area < f64::INFINITY) {
+                continue;
+            }
+            let open = scratch.open.get(d.image as usize).is_some_and(|&open| open);
             scratch.candidates.clear();
             if slot.start < slot.end {
                 let range = slot.start..slot.end;
@@ -296,7 +312,7 @@ impl Block<'_> {
                     .iter()
                     .zip(misses.chunks_mut(limits.len()))
                 {
-                    if !range.excludes(area) {
+                    if !open && !range.excludes(area) {
                         misses[from..].iter_mut().for_each(|count| *count += 1);
                     }
                 }
@@ -315,7 +331,7 @@ impl Block<'_> {
                 continue;
             }
             for (a, range) in params.area_ranges.iter().enumerate() {
-                let outside = range.excludes(area);
+                let outside = open || range.excludes(area);
                 let (hit, ignored, taken) =
                     self.matches(&scratch.candidates, targets, a, outside, report.is_some());
                 let missed = every & !(hit | ignored);
@@ -416,8 +432,7 @@ impl Block<'_> {
     ) -> (u64, u64, Vec<Option<u32>>) {
         let mut taking = 0;
         for (t, &threshold) in self.thresholds.iter().enumerate() {
-            // Not `>=`: NaN takes it.
-            taking |= u64::from(!(iou < threshold)) << t;
+            taking |= u64::from(reaches(iou, threshold)) << t;
         }
         let taken = &mut targets.taken[base + g];
         if !targets.crowd[g] {

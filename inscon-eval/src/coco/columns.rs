@@ -12,6 +12,8 @@ use crate::json::{Columns, Cursor, Source, Stop};
 pub(crate) const CROWD: u8 = 1;
 pub(crate) const DIFFICULT: u8 = 2;
 pub(crate) const HAS_BOX: u8 = 4;
+/// Of LVIS only.
+pub(crate) const IGNORE: u8 = 8;
 
 /// Ground truth as the evaluation needs it: the columns of an `instances_*.json` or
 /// `person_keypoints_*.json`, without what its kind of overlap does not use.
@@ -85,6 +87,8 @@ pub struct Results {
 struct Wants {
     masks: bool,
     keypoints: bool,
+    /// LVIS's flag `ignore` instead of COCO's `iscrowd`.
+    ignore: bool,
 }
 
 impl Wants {
@@ -92,6 +96,7 @@ impl Wants {
         Self {
             masks: iou_type.needs_masks(),
             keypoints: iou_type == IouType::Keypoints,
+            ignore: false,
         }
     }
 }
@@ -130,30 +135,15 @@ impl GroundTruth {
         let mut source = Source::new(reader, name.as_ref());
         let mut truth = Self::default();
         truth.rows.wants = Wants::of(iou_type);
-        source.value(|cursor| cursor.expect(b'{'))?;
-        if !source.value(|cursor| cursor.eat(b'}'))? {
-            loop {
-                let key = source.value(|cursor| {
-                    let key = cursor.string()?.into_owned();
-                    cursor.expect(b':')?;
-                    Ok(key)
-                })?;
-                match key.as_slice() {
-                    b"images" => source.records(&mut Fresh(&mut truth.images).rows())?,
-                    b"annotations" => {
-                        truth.rows = truth.rows.another();
-                        source.records(&mut truth.rows)?;
-                    }
-                    b"categories" => source.records(&mut Fresh(&mut truth.categories).rows())?,
-                    _ if source.peek()? == b'[' => source.records(&mut Skipped)?,
-                    _ => source.value(|cursor| cursor.skip())?,
-                }
-                if source.value(|cursor| cursor.eat(b'}'))? {
-                    break;
-                }
-                source.value(|cursor| cursor.expect(b','))?;
+        source.object(|source, key| match key {
+            b"images" => source.records(&mut Fresh(&mut truth.images).rows()),
+            b"annotations" => {
+                truth.rows = truth.rows.another();
+                source.records(&mut truth.rows)
             }
-        }
+            b"categories" => source.records(&mut Fresh(&mut truth.categories).rows()),
+            _ => source.skip(),
+        })?;
         source.finish()?;
         Ok(truth)
     }
@@ -209,6 +199,18 @@ impl GroundTruth {
 }
 
 impl TruthRows {
+    /// Those of LVIS, where the flag `ignore` counts and `iscrowd` does not.
+    pub(crate) fn of_lvis(iou_type: IouType) -> Self {
+        let wants = Wants {
+            ignore: true,
+            ..Wants::of(iou_type)
+        };
+        Self {
+            wants,
+            ..Self::default()
+        }
+    }
+
     fn push(&mut self, a: &Annotation) {
         self.ids.push(a.id);
         self.image_ids.push(a.image_id);
@@ -242,7 +244,7 @@ impl Columns for TruthRows {
     fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
         let (mut id, mut image, mut category, mut area) = (None, None, None, None);
         let (mut bbox, mut num_keypoints) = (None, 0);
-        let (mut crowd, mut difficult, mut mask) = (false, false, false);
+        let (mut crowd, mut difficult, mut ignore, mut mask) = (false, false, false, false);
         self.scratch.clear();
         let read = cursor
             .object(|cursor, key| {
@@ -252,7 +254,12 @@ impl Columns for TruthRows {
                     b"category_id" => category = Some(cursor.field("category_id", Cursor::id)?),
                     b"bbox" => bbox = cursor.field("bbox", read_box)?,
                     b"area" => area = Some(cursor.field("area", Cursor::float)?),
-                    b"iscrowd" => crowd = cursor.field("iscrowd", Cursor::flag)?,
+                    b"ignore" if self.wants.ignore => {
+                        ignore = cursor.field("ignore", Cursor::flag)?;
+                    }
+                    b"iscrowd" if !self.wants.ignore => {
+                        crowd = cursor.field("iscrowd", Cursor::flag)?;
+                    }
                     b"difficult" => difficult = cursor.field("difficult", Cursor::flag)?,
                     b"num_keypoints" => {
                         num_keypoints = cursor.field("num_keypoints", Cursor::small)?;
@@ -285,7 +292,8 @@ impl Columns for TruthRows {
                 self.image_ids.push(image);
                 self.category_ids.push(category);
                 self.areas.push(area);
-                self.flags.push(flags(crowd, difficult, bbox.is_some()));
+                let flags = flags(crowd, difficult, bbox.is_some());
+                self.flags.push(flags | (u8::from(ignore) * IGNORE));
                 self.boxes.push(bbox.unwrap_or_default());
                 self.num_keypoints.push(num_keypoints);
                 if self.wants.masks && !mask {
@@ -625,29 +633,14 @@ impl<'a, T> Fresh<'a, T> {
     }
 }
 
-/// A list that is of no interest.
-struct Skipped;
-
-impl Columns for Skipped {
-    fn another(&self) -> Self {
-        Self
-    }
-
-    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        cursor.skip()
-    }
-
-    fn append(&mut self, _: Self) {}
-}
-
-fn open(path: &Path) -> Result<File, EvalError> {
+pub(crate) fn open(path: &Path) -> Result<File, EvalError> {
     File::open(path).map_err(|source| EvalError::Read {
         path: path.into(),
         source,
     })
 }
 
-fn required<T>(cursor: &Cursor<'_>, value: Option<T>, name: &str) -> Result<T, Stop> {
+pub(crate) fn required<T>(cursor: &Cursor<'_>, value: Option<T>, name: &str) -> Result<T, Stop> {
     match value {
         Some(value) => Ok(value),
         None => cursor.bad(format!("the object that ends here has no `{name}`")),

@@ -76,6 +76,7 @@ pub fn evaluate(
         results,
         params: &params,
         sizes,
+        needs_area: false,
     };
     let [t, r, k, a, m] = [
         params.iou_thresholds.len(),

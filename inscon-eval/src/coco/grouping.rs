@@ -20,15 +20,22 @@ pub(super) struct Grouping {
 }
 
 /// Members of every class.
-pub(super) struct Sorted {
+pub(crate) struct Sorted {
     members: Vec<Member>,
     /// Where each class starts, and where the last one ends.
     starts: Vec<usize>,
 }
 
 impl Sorted {
-    pub(super) fn class(&self, k: usize) -> &[Member] {
+    pub(crate) fn class(&self, k: usize) -> &[Member] {
         &self.members[self.starts[k]..self.starts[k + 1]]
+    }
+
+    /// Within each class, by image; stable.
+    pub(crate) fn by_image(&mut self) {
+        for bounds in self.starts.windows(2) {
+            self.members[bounds[0]..bounds[1]].sort_by_key(|member| member.image);
+        }
     }
 }
 
@@ -102,9 +109,7 @@ impl Grouping {
                 |i| rows.category_ids[i],
             ),
         };
-        for k in 0..truths.starts.len() - 1 {
-            truths.members[truths.starts[k]..truths.starts[k + 1]].sort_by_key(|m| m.image);
-        }
+        truths.by_image();
         let detections = place.sorted(
             0..results.len(),
             |i| results.image_ids[i],
@@ -123,17 +128,18 @@ impl Grouping {
 }
 
 /// Where an image and a class lie.
-struct Place {
-    images: Ranks,
-    categories: Ranks,
-    count: usize,
+pub(crate) struct Place {
+    pub(crate) images: Ranks,
+    pub(crate) categories: Ranks,
+    /// How many classes.
+    pub(crate) count: usize,
     /// If the classes are one: their ranks in the order in which their members follow each other.
-    together: Option<Vec<u32>>,
+    pub(crate) together: Option<Vec<u32>>,
 }
 
 impl Place {
     /// By class, stable.
-    fn sorted(
+    pub(crate) fn sorted(
         &self,
         items: impl Iterator<Item = usize> + Clone,
         image: impl Fn(usize) -> u64,

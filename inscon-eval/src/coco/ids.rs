@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 /// From id to rank.
-pub(super) enum Ranks {
+pub(crate) enum Ranks {
     /// By id; `u32::MAX` where there is none.
     Dense(Vec<u32>),
     Sparse(HashMap<u64, u32>),
@@ -11,7 +11,7 @@ pub(super) enum Ranks {
 
 impl Ranks {
     /// The rank of an id that occurs twice is that of the last one.
-    pub(super) fn new(ids: &[u64]) -> Self {
+    pub(crate) fn new(ids: &[u64]) -> Self {
         let largest = ids.iter().copied().max().unwrap_or(0);
         if largest
             < (ids.len() as u64)
@@ -29,7 +29,7 @@ impl Ranks {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: u64) -> Option<u32> {
+    pub(crate) fn get(&self, id: u64) -> Option<u32> {
         match self {
             Self::Dense(table) => usize::try_from(id)
                 .ok()
@@ -47,7 +47,7 @@ pub(super) fn unique_in_order(ids: &[u64]) -> Vec<u64> {
 }
 
 /// numpy's `unique`.
-pub(super) fn unique(mut ids: Vec<u64>) -> Vec<u64> {
+pub(crate) fn unique(mut ids: Vec<u64>) -> Vec<u64> {
     ids.sort_unstable();
     ids.dedup();
     ids

@@ -28,9 +28,13 @@ mod summary;
 
 pub(crate) use accumulate::{by_score, score_key};
 pub use annotation::*;
+pub(crate) use class::{Job, Scratch, Table};
 pub use columns::{GroundTruth, Results};
+pub(crate) use columns::{ImageRow, ResultKind, TruthRows, open, required};
 pub use dataset::*;
 pub use evaluate::*;
+pub(crate) use grouping::{Member, Place, Sorted};
+pub(crate) use ids::{Ranks, unique};
 pub use iou::*;
 pub use mask::*;
 pub use params::*;

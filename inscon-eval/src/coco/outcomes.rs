@@ -45,6 +45,7 @@ pub(crate) fn gather(
         results,
         params: &params,
         sizes,
+        needs_area: false,
     };
     let cells = params.area_ranges.len() * params.iou_thresholds.len();
     let classes: Vec<Result<ClassOutcomes, EvalError>> = grouping

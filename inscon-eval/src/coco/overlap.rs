@@ -152,8 +152,7 @@ impl<'a> Overlaps<'a> {
                 for g in range {
                     let crowd = self.crowd(g);
                     let iou = box_iou(&bbox, &self.boxes[g as usize], crowd);
-                    // Not `>=`: NaN is kept.
-                    if !(iou < lowest) {
+                    if reaches(iou, lowest) {
                         found.push((g, iou));
                     }
                 }
@@ -167,12 +166,12 @@ impl<'a> Overlaps<'a> {
                         continue;
                     };
                     let mut iou = self.current.spans.iou(&truth.spans, crowd, lowest);
-                    if self.params.iou_type == IouType::Boundary && !(iou < lowest) {
+                    if self.params.iou_type == IouType::Boundary && reaches(iou, lowest) {
                         let ratio = self.params.boundary_dilation;
                         let a = self.current.boundary(ratio);
                         iou = iou.min(a.iou(truth.boundary(ratio), crowd, lowest));
                     }
-                    if !(iou < lowest) {
+                    if reaches(iou, lowest) {
                         found.push((g, iou));
                     }
                 }
@@ -194,7 +193,7 @@ impl<'a> Overlaps<'a> {
                     }
                     let (bbox, area) = (&self.truth.boxes[t], self.truth.areas[t]);
                     let iou = oks::similarity(keypoints, truth, bbox, area, sigmas);
-                    if !(iou < lowest) {
+                    if reaches(iou, lowest) {
                         found.push((g, iou));
                     }
                 }
@@ -284,6 +283,13 @@ impl<'a> Overlaps<'a> {
         self.masks[g as usize] = Some(decoded);
         Ok(())
     }
+}
+
+/// Whether an overlap is `lowest` or more. NaN is, as in pycocotools, which skips what is below.
+#[inline]
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN is not below")]
+pub(super) fn reaches(iou: f64, lowest: f64) -> bool {
+    !(iou < lowest)
 }
 
 impl Mask {

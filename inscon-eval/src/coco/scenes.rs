@@ -100,8 +100,7 @@ pub(crate) fn each_scene<T: Send>(
                     .collect(),
                 detections: Vec::new(),
             };
-            for (position, &(class, member)) in
-                candidates.iter().enumerate().take(selection.limit)
+            for (position, &(class, member)) in candidates.iter().enumerate().take(selection.limit)
             {
                 let score = results.scores[member.index as usize];
                 // NaN, too, is below any threshold but the lowest.

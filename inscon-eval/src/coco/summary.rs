@@ -225,11 +225,7 @@ impl CocoEvaluation {
 
     /// The mean over the part's values above -1, in C order; -1 if there is none. `values` adds
     /// those of a threshold, area range and limit.
-    fn mean_of(
-        &self,
-        part: Part<'_>,
-        values: impl Fn(usize, usize, usize, &mut Vec<f64>),
-    ) -> f64 {
+    fn mean_of(&self, part: Part<'_>, values: impl Fn(usize, usize, usize, &mut Vec<f64>)) -> f64 {
         let p = &self.params;
         let positions = |count, keep: &dyn Fn(usize) -> bool| -> Vec<usize> {
             (0..count).filter(|&i| keep(i)).collect()

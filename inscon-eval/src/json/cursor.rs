@@ -524,7 +524,9 @@ mod tests {
     fn short_numbers_equal_the_standard_library() {
         let mut state = 1_u64;
         let mut next = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) % below
         };
         for _ in 0..20_000 {
@@ -594,7 +596,10 @@ mod tests {
             assert_eq!(&text[cursor.at()..], rest);
         }
         let deep = "[".repeat(100_000);
-        assert!(matches!(Cursor::new(deep.as_bytes()).skip(), Err(Stop::End)));
+        assert!(matches!(
+            Cursor::new(deep.as_bytes()).skip(),
+            Err(Stop::End)
+        ));
         assert!(matches!(Cursor::new(b"]").skip(), Err(Stop::Bad(_))));
     }
 }

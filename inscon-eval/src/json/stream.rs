@@ -119,6 +119,37 @@ impl<R: Read> Source<R> {
         Ok(value)
     }
 
+    /// Reads an object; `read` gets each key with the source at its value, which it must read.
+    pub(crate) fn object(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &[u8]) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        self.value(|cursor| cursor.expect(b'{'))?;
+        if self.value(|cursor| cursor.eat(b'}'))? {
+            return Ok(());
+        }
+        loop {
+            let key = self.value(|cursor| {
+                let key = cursor.string()?.into_owned();
+                cursor.expect(b':')?;
+                Ok(key)
+            })?;
+            read(self, &key)?;
+            if self.value(|cursor| cursor.eat(b'}'))? {
+                return Ok(());
+            }
+            self.value(|cursor| cursor.expect(b','))?;
+        }
+    }
+
+    /// Reads any value and forgets it.
+    pub(crate) fn skip(&mut self) -> Result<(), EvalError> {
+        match self.peek()? {
+            b'[' => self.records(&mut Skipped),
+            _ => self.value(|cursor| cursor.skip()),
+        }
+    }
+
     /// Reads a list of records into `columns`.
     pub(crate) fn records<T: Columns>(&mut self, columns: &mut T) -> Result<(), EvalError> {
         self.value(|cursor| cursor.expect(b'['))?;
@@ -217,6 +248,21 @@ impl<R: Read> Source<R> {
             problem: bad.problem,
         }
     }
+}
+
+/// A list that is of no interest.
+struct Skipped;
+
+impl Columns for Skipped {
+    fn another(&self) -> Self {
+        Self
+    }
+
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
+        cursor.skip()
+    }
+
+    fn append(&mut self, _: Self) {}
 }
 
 /// Records of `text` by several threads. The text is cut where records seem to begin; a cut counts

@@ -19,10 +19,10 @@ use crate::{Annotation, Category, CocoDataset, EvalError, Image};
 ///
 /// Ids depend on nothing but names: an image's is the number it is called by, without `_`, if all
 /// are called so (`000012` is 12, `2007_000027` is 2007000027), else its rank by name from 1; a
-/// class's is its rank among VOC's twenty from 1, if all are of these, else its rank by name from
-/// 1. A box `[xmin, ymin, xmax, ymax]` becomes `[xmin - 1, ymin - 1, xmax - xmin + 1,
+/// class's is its rank among VOC's twenty from 1, if all are of these, else its rank by name.
+/// A box `[xmin, ymin, xmax, ymax]` becomes `[xmin - 1, ymin - 1, xmax - xmin + 1,
 /// ymax - ymin + 1]`, which [`evaluate_voc`](super::evaluate_voc) maps back exactly (corners
-/// that are no whole numbers to within the last bit).
+/// that are no whole numbers: to within the last bit).
 ///
 /// # Errors
 /// When a file is missing or cannot be read, when it is not such an XML file (the message has
