@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::CocoDataset;
 
 /// VOC's twenty classes; their ids, where a file has none but these, are 1 to 20 in this order.
+#[cfg(feature = "voc-xml")]
 pub(super) const CLASSES: [&str; 20] = [
     "aeroplane",
     "bicycle",
