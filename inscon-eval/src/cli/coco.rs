@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use inscon_eval::{
-    AreaRange, Category, CocoParams, EvalError, GroundTruth, IouType, Mode, Results, evaluate,
+    AreaRange, BootstrapParams, Category, CocoParams, EvalError, GroundTruth, IouType, Mode,
+    Results, bootstrap, confusion_matrix, evaluate,
 };
 
 use super::place::{Input, located, write};
-use super::{Failure, Format, coco_report, plots, say};
+use super::{Failure, Format, coco_report, heat_map, plots, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +19,7 @@ Examples:
   inscon-eval coco gt.json dt.json --categories person,17 --format csv --out classes.csv
   inscon-eval coco gt.json dt.json --iou-thresholds 0.3:0.7:0.1 --max-dets 300 --mode corrected
   inscon-eval coco gt.json dt.json --area-ranges all:0:1e10,tiny:0:256
+  inscon-eval coco gt.json dt.json --bootstrap 1000 --plots charts
   zcat dt.json.gz | inscon-eval coco gt.json - --format json";
 
 #[derive(Debug, Args)]
@@ -57,7 +59,14 @@ pub(crate) struct CocoArgs {
     /// How the numbers are printed
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Draw precision-recall curves into this folder (SVG)
+    /// Print 95 % intervals of AP, AP50 and AP75 too, from so many resamples of the images (not in
+    /// CSV)
+    #[arg(long, value_name = "N")]
+    bootstrap: Option<usize>,
+    /// Of those resamples; the same seed gives the same intervals
+    #[arg(long, default_value_t = 0, requires = "bootstrap")]
+    seed: u64,
+    /// Draw precision-recall curves and the confusion matrix into this folder (SVG)
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
     /// Print into a file
@@ -66,7 +75,7 @@ pub(crate) struct CocoArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Iou {
+pub(super) enum Iou {
     /// Boxes
     Bbox,
     /// Masks
@@ -77,6 +86,17 @@ enum Iou {
     Keypoints,
 }
 
+impl Iou {
+    pub(super) fn kind(self) -> IouType {
+        match self {
+            Self::Bbox => IouType::Bbox,
+            Self::Segm => IouType::Segm,
+            Self::Boundary => IouType::Boundary,
+            Self::Keypoints => IouType::Keypoints,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Follow {
     /// In everything: annotation id 0 is never matched, AP is that of 100 detections
@@ -85,17 +105,15 @@ enum Follow {
     Corrected,
 }
 
+/// Score and overlap that the confusion matrix asks for: ultralytics' score, VOC's overlap.
+const CONFUSION: (f64, f64) = (0.25, 0.5);
+
 #[derive(Debug, Clone)]
 struct Thresholds(Vec<f64>);
 
 pub(crate) fn run(args: &CocoArgs) -> Result<ExitCode, Failure> {
     let (gt, dt) = Input::pair(&args.gt, &args.dt)?;
-    let iou = match args.iou {
-        Iou::Bbox => IouType::Bbox,
-        Iou::Segm => IouType::Segm,
-        Iou::Boundary => IouType::Boundary,
-        Iou::Keypoints => IouType::Keypoints,
-    };
+    let iou = args.iou.kind();
     let mut params = params(args, iou)?;
     let (truth, results) = rayon::join(
         || GroundTruth::read(gt.open()?, gt.name(), iou),
@@ -110,6 +128,13 @@ pub(crate) fn run(args: &CocoArgs) -> Result<ExitCode, Failure> {
         evaluate(&truth, &results, &params).map_err(|error| located(error, &gt, &dt))?;
     if let Some(folder) = &args.plots {
         plots::coco(folder, &evaluation)?;
+        // Boxes and masks of several classes can be confused.
+        if iou != IouType::Keypoints && !args.class_agnostic {
+            let (score, overlap) = CONFUSION;
+            let matrix = confusion_matrix(&truth, &results, &params, score, overlap)
+                .map_err(|error| located(error, &gt, &dt))?;
+            heat_map::confusion(folder, &matrix)?;
+        }
     }
     let classes = args.per_class || args.format != Format::Table;
     let areas = match args.format {
@@ -117,7 +142,19 @@ pub(crate) fn run(args: &CocoArgs) -> Result<ExitCode, Failure> {
         Format::Json => true,
         Format::Csv => false,
     };
-    let report = coco_report::Report::new(&evaluation, &truth, classes, areas);
+    let mut report = coco_report::Report::new(&evaluation, &truth, classes, areas);
+    if let Some(resamples) = args.bootstrap {
+        let options = BootstrapParams {
+            resamples,
+            seed: args.seed,
+            per_class: args.per_class,
+            ..BootstrapParams::default()
+        };
+        report.bootstrap = Some(
+            bootstrap(&truth, &results, &params, &options)
+                .map_err(|error| located(error, &gt, &dt))?,
+        );
+    }
     write(args.out.as_deref(), |out| match args.format {
         Format::Table => report.table(out),
         Format::Json => report.json(out),

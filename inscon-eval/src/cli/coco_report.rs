@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use inscon_eval::{
-    AreaSummary, ClassSummary, CocoEvaluation, CocoSummary, GroundTruth, IouType, Mode,
+    AreaSummary, Bootstrap, ClassSummary, CocoEvaluation, CocoSummary, GroundTruth, IouType, Mode,
 };
 use serde::Serialize;
 
@@ -36,6 +36,9 @@ pub(super) struct Report {
     iou_thresholds: Vec<f64>,
     per_area: Vec<AreaSummary>,
     per_class: Vec<Class>,
+    /// Intervals, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bootstrap: Option<Bootstrap>,
     #[serde(skip)]
     summary: CocoSummary,
 }
@@ -95,6 +98,7 @@ impl Report {
                 .zip(truths)
                 .map(|(summary, truths)| Class { summary, truths })
                 .collect(),
+            bootstrap: None,
             summary,
         }
     }
@@ -162,12 +166,45 @@ impl Report {
             writeln!(out)?;
             text::columns(out, &rows)?;
         }
+        if let Some(bootstrap) = &self.bootstrap {
+            writeln!(out)?;
+            intervals(out, bootstrap)?;
+        }
         Ok(())
     }
 }
 
+/// AP, AP50, AP75 and the classes' AP with their intervals.
+fn intervals(out: &mut dyn Write, bootstrap: &Bootstrap) -> io::Result<()> {
+    let header = ["", "value", "from", "to", "std error"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    rows[0][0] = format!("{:.0} % interval", 100.0 * bootstrap.params.confidence);
+    let overall = [
+        ("AP", &bootstrap.ap),
+        ("AP50", &bootstrap.ap50),
+        ("AP75", &bootstrap.ap75),
+    ];
+    let classes = bootstrap.per_class.iter();
+    let classes = classes.map(|c| (text::class_name(&c.name, c.category_id), &c.ap));
+    let overall = overall.map(|(name, interval)| (name.to_owned(), interval));
+    for (name, i) in overall.into_iter().chain(classes) {
+        let mut row = vec![name];
+        row.extend([i.value, i.low, i.high, i.standard_error].map(decimals));
+        rows.push(row);
+    }
+    text::columns(out, &rows)?;
+    let (resamples, images) = (bootstrap.params.resamples, bootstrap.images);
+    writeln!(
+        out,
+        "{} of {}, seed {}",
+        text::counted(resamples, "resample"),
+        text::counted(images, "image"),
+        bootstrap.params.seed
+    )
+}
+
 /// Three decimals; `-` where there is nothing to count.
-fn decimals(value: f64) -> String {
+pub(super) fn decimals(value: f64) -> String {
     if value < 0.0 {
         "-".into()
     } else {

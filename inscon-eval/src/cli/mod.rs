@@ -3,9 +3,14 @@
 mod check;
 mod coco;
 mod coco_report;
+mod compare;
+mod compare_report;
+mod heat_map;
+mod lvis;
 mod place;
 mod plots;
 mod text;
+mod tide;
 mod voc;
 mod voc_report;
 
@@ -13,6 +18,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use inscon_eval::IouType;
 
 /// Anything that ends a command early; one line.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -34,6 +40,12 @@ enum Command {
     Coco(coco::CocoArgs),
     /// PASCAL VOC's AP, 2007 or 2010 style, as the devkit and detectron2 compute it
     Voc(voc::VocArgs),
+    /// LVIS's AP and AR, as lvis-api computes them
+    Lvis(lvis::LvisArgs),
+    /// What each kind of error costs, as TIDE has it
+    Tide(tide::TideArgs),
+    /// Whether one result is better than another, or chance may have made the difference
+    Compare(compare::CompareArgs),
     /// Find what is malformed in ground truth and results
     Check(check::CheckArgs),
 }
@@ -49,11 +61,32 @@ enum Format {
     Csv,
 }
 
+/// What overlaps, where only boxes and masks can.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shape {
+    /// Boxes
+    Bbox,
+    /// Masks
+    Segm,
+}
+
+impl Shape {
+    fn kind(self) -> IouType {
+        match self {
+            Self::Bbox => IouType::Bbox,
+            Self::Segm => IouType::Segm,
+        }
+    }
+}
+
 /// Does what the arguments ask for.
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Coco(args) => coco::run(&args),
         Command::Voc(args) => voc::run(&args),
+        Command::Lvis(args) => lvis::run(&args),
+        Command::Tide(args) => tide::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Check(args) => check::run(&args),
     };
     match done {

@@ -11,12 +11,12 @@ use super::Failure;
 use super::text::class_name;
 
 /// Colours that stay apart for colour-blind eyes (Okabe and Ito).
-const PALETTE: [RGBColor; 3] = [
+pub(super) const PALETTE: [RGBColor; 3] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
 ];
-const GRID: RGBColor = RGBColor(228, 228, 228);
+pub(super) const GRID: RGBColor = RGBColor(228, 228, 228);
 
 /// Small charts on a page, and their size in pixels.
 const ACROSS: usize = 6;
@@ -155,16 +155,8 @@ fn thinned(recall: &[f64], precision: &[f64]) -> Vec<(f64, f64)> {
 }
 
 fn draw(folder: &Path, mean: &Chart, charts: &[Chart]) -> Result<(), Failure> {
-    let cannot = |path: &Path| {
-        let path = path.to_owned();
-        move |source| EvalError::Write { path, source }
-    };
-    fs::create_dir_all(folder).map_err(cannot(folder))?;
-    let save = |name: &str, svg: String| {
-        let path = folder.join(name);
-        fs::write(&path, svg).map_err(cannot(&path))
-    };
     save(
+        folder,
         "precision_recall.svg",
         picture((640, 480), |area| one(area, mean, true))?,
     )?;
@@ -178,14 +170,29 @@ fn draw(folder: &Path, mean: &Chart, charts: &[Chart]) -> Result<(), Failure> {
                 .zip(page)
                 .try_for_each(|(cell, chart)| one(cell, chart, false))
         })?;
-        save(&format!("precision_recall_classes_{}.svg", i + 1), svg)?;
+        save(
+            folder,
+            &format!("precision_recall_classes_{}.svg", i + 1),
+            svg,
+        )?;
     }
     Ok(())
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Puts a picture into a folder, which is made if it is not there.
+pub(super) fn save(folder: &Path, name: &str, svg: String) -> Result<(), Failure> {
+    let cannot = |path: &Path| {
+        let path = path.to_owned();
+        move |source| EvalError::Write { path, source }
+    };
+    fs::create_dir_all(folder).map_err(cannot(folder))?;
+    let path = folder.join(name);
+    Ok(fs::write(&path, svg).map_err(cannot(&path))?)
+}
 
-fn picture(
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+pub(super) fn picture(
     size: (u32, u32),
     paint: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
 ) -> Result<String, Failure> {
@@ -245,6 +252,6 @@ fn one(area: &Area<'_>, content: &Chart, large: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
+pub(super) fn failed(error: impl std::fmt::Display) -> Failure {
     format!("cannot draw the chart: {error}").into()
 }
