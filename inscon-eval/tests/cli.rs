@@ -598,7 +598,7 @@ fn compare_says_which_is_ahead() {
     let (mut images, mut truths, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for i in 1..=40 {
         let place = format!(r#""image_id": {i}, "category_id": 7, "bbox": [0, 0, 9, 9]"#);
-        images.push(format!(r#"{{"id": {i}}}"#));
+        images.push(format!(r#"{{"id": {i}, "width": 20, "height": 20}}"#));
         truths.push(format!(r#"{{"id": {i}, "area": 81, {place}}}"#));
         found.push(format!(r#"{{"score": 0.5, {place}}}"#));
     }
