@@ -30,6 +30,44 @@ pub enum EvalError {
         /// The cause.
         source: serde_json::Error,
     },
+    /// The bytes are not JSON, or not of the shape that belongs there.
+    #[error(
+        "{path}, byte {offset}: {}{problem}",
+        field.map(|field| format!("`{field}`: ")).unwrap_or_default(), path = path.display()
+    )]
+    Json {
+        /// The file, or `stdin`.
+        path: PathBuf,
+        /// Position in the file, from 0.
+        offset: u64,
+        /// The field that was being read.
+        field: Option<&'static str>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A VOC file (XML, image set or detections) is not of its shape.
+    #[error(
+        "{path}, line {line}: {}{problem}",
+        field.map(|field| format!("`{field}`: ")).unwrap_or_default(), path = path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The field that was being read.
+        field: Option<&'static str>,
+        /// What is wrong and the mend.
+        problem: String,
+    },
+    /// A folder does not hold what it should.
+    #[error("{path}: {problem}", path = path.display())]
+    Folder {
+        /// The folder, or the file in it that is missing.
+        path: PathBuf,
+        /// What is wrong and the mend.
+        problem: String,
+    },
     /// An annotation is on an image that the file does not list.
     #[error(
         "{path}: annotation {annotation} is on image {image}, which `images` does not list; \
@@ -72,6 +110,22 @@ pub enum EvalError {
     MissingBox {
         /// Position among the detections, from 0.
         index: usize,
+    },
+    /// An annotation has no box although one is needed.
+    #[error("annotation {annotation} has no `bbox`, which is needed here")]
+    MissingTruthBox {
+        /// Id of the annotation.
+        annotation: u64,
+    },
+    /// A detection or an annotation has no keypoints, or not as many as there are sigmas.
+    #[error("{owner} has {found} numbers in `keypoints`, expected {expected} (x, y, v of each)")]
+    Keypoints {
+        /// Whose they are.
+        owner: Owner,
+        /// How many numbers there are.
+        found: usize,
+        /// Three for each sigma.
+        expected: usize,
     },
     /// A detection or an annotation has no mask although one is needed.
     #[error("{owner} has no `segmentation`, which is needed here")]

@@ -3,9 +3,20 @@
 //! Three plain functions in a row, each consuming what the one before it returns:
 //!
 //! ```text
-//! CocoDataset::load, load_detections  →  evaluate_coco  →  CocoEvaluation::summary
-//!                                     →  evaluate_voc   (VOC07, VOC10; one IoU threshold)
+//! GroundTruth::load, Results::load   →  evaluate       →  CocoEvaluation::summary
+//! CocoDataset::load, load_detections →  evaluate_coco  →  the same (records instead of columns)
+//!                                    →  evaluate_voc      VOC07, VOC10; one IoU threshold
+//! LvisTruth::load, Results::load     →  evaluate_lvis  →  LvisEvaluation::summary
 //! ```
+//!
+//! Boxes, masks, boundaries of masks and keypoints ([`IouType`]). Beyond the numbers:
+//! [`match_records`] (who matched whom), [`confusion_matrix`], [`tide`] (what kind of error costs
+//! how much), [`bootstrap`] and [`compare_results`] (how sure is that), [`check`] (what is wrong
+//! with the files). In a training loop, [`Results::extend`] takes batches as they come and
+//! [`Results::merge`] those of other processes. [`Rle`] is the mask toolkit.
+//!
+//! Feature `cli` (a default) builds the binary `inscon-eval`; without default features the library
+//! needs neither clap nor plotters.
 //!
 //! The oracle for COCO is pycocotools 2.0.11: `precision`, `recall` and `scores` are the same f64
 //! in every element (`coco-semantics.md` lists what that takes). The oracle for VOC is
@@ -39,12 +50,19 @@
 //! # Ok::<(), inscon_eval::EvalError>(())
 //! ```
 
+mod analysis;
+mod check;
 mod coco;
 mod error;
+mod json;
+mod lvis;
 mod sum;
 mod voc;
 
+pub use analysis::*;
+pub use check::*;
 use coco::by_score;
 pub use coco::*;
 pub use error::*;
+pub use lvis::*;
 pub use voc::*;

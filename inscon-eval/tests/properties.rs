@@ -207,7 +207,7 @@ fn files_round_trip_and_errors_name_the_culprit() {
     .unwrap();
     let message = load_detections(&path).unwrap_err().to_string();
     assert!(
-        message.contains("found.json") && message.contains("line 2"),
+        message.contains("found.json, byte 45: `score`"),
         "{message}"
     );
 }

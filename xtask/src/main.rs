@@ -1,8 +1,9 @@
-//! Project automation: `cargo xtask ci|tidy|reproduce|report`.
+//! Project automation: `cargo xtask ci|tidy|reproduce|report|bench`.
 //!
 //! Thin on purpose: it runs `cargo` and the binary `inscon-train`, reads the files they write and
 //! links no burn, so that it builds in seconds.
 
+mod bench_eval;
 mod chart;
 mod ci;
 mod html;
@@ -41,6 +42,15 @@ enum Command {
         /// The folder a `reproduce` wrote.
         dir: PathBuf,
     },
+    /// Measures a part of the workspace against its peers.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The evaluator against pycocotools and its successors, whole process against whole process.
+    Eval(bench_eval::EvalArgs),
 }
 
 fn main() -> Result<()> {
@@ -49,5 +59,6 @@ fn main() -> Result<()> {
         Command::Tidy => tidy::run(),
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Report { dir } => report::write(&dir),
+        Command::Bench(Bench::Eval(args)) => bench_eval::run(&args),
     }
 }

@@ -55,6 +55,16 @@ pub struct Annotation {
     /// Its mask, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<Segmentation>,
+    /// `[x, y, v, ..]` in pixels; `v` is 0 (not labelled), 1 (hidden) or 2 (visible).
+    #[serde(
+        default,
+        deserialize_with = "lenient::floats",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub keypoints: Option<Vec<f64>>,
+    /// How many of them are labelled; none are to be found in an object with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_keypoints: Option<u32>,
     /// PASCAL VOC's flag: neither to be found nor to be missed. COCO's measures ignore it.
     #[serde(default, with = "lenient::flag", skip_serializing_if = "is_false")]
     pub difficult: bool,
@@ -96,6 +106,13 @@ pub struct Detection {
     /// Its mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segmentation: Option<Segmentation>,
+    /// `[x, y, v, ..]` in pixels; `v` is not looked at.
+    #[serde(
+        default,
+        deserialize_with = "lenient::floats",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub keypoints: Option<Vec<f64>>,
 }
 
 impl Detection {
@@ -107,7 +124,7 @@ impl Detection {
             category_id,
             score,
             bbox: Some(bbox),
-            segmentation: None,
+            ..Self::default()
         }
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use ndarray::{Array3, Array4, Array5, Axis};
+use ndarray::{Array4, Array5};
 use rayon::prelude::*;
 
-use super::accumulate::{by_score, curve};
-use super::grouping::{Group, Grouping, Member};
-use super::matching::{Outcome, Scene, Truth};
-use super::shape::{ResultKind, Shape};
-use super::{CocoDataset, CocoParams, Detection, Mode};
+use super::class::{Job, Scratch, Table};
+use super::grouping::Grouping;
+use super::ids::Ranks;
+use super::{CocoDataset, CocoParams, Detection, GroundTruth, Results};
 use crate::EvalError;
 
 /// Precision and recall of every threshold, class, area range and detection limit.
 ///
-/// Axes: T IoU thresholds, R recall thresholds, K classes, A area ranges, M detection limits.
+/// Axes: T IoU thresholds, R recall thresholds, K classes, A area ranges, M detection limits. In
+/// memory the class varies slowest (`as_standard_layout` makes a copy in the order of the axes).
 #[derive(Debug, Clone)]
 pub struct CocoEvaluation {
     /// As given, `max_detections` sorted, `image_ids` and `category_ids` filled in.
@@ -33,45 +33,51 @@ pub struct CocoEvaluation {
 /// Compares detections with the truth as pycocotools' `COCOeval` does. Classes are evaluated in
 /// parallel; the result does not depend on the number of threads.
 ///
-/// Whether detections are boxes or masks is decided by the first one, as in pycocotools: if it has
-/// a box, every detection's area is its box's, even when masks are compared.
+/// Whether detections are boxes, masks or keypoints is decided by the first one, as in pycocotools:
+/// if it has a box, every detection's area is its box's, even when masks are compared.
 ///
 /// # Errors
-/// When a detection is on an unlisted image or lacks the box or mask that is needed, or when a
-/// mask is malformed.
+/// When a detection is on an unlisted image or lacks the box, mask or keypoints that are needed, or
+/// when a mask is malformed.
 pub fn evaluate_coco(
     truth: &CocoDataset,
     detections: &[Detection],
     params: &CocoParams,
 ) -> Result<CocoEvaluation, EvalError> {
-    params.validate()?;
-    let mut params = params.clone();
-    params.max_detections.sort_unstable();
-    let grouping = Grouping::new(truth, detections, &params)?;
-    let names: HashMap<u64, &str> = truth
-        .categories
-        .iter()
-        .map(|category| (category.id, category.name.as_str()))
-        .collect();
+    evaluate(
+        &GroundTruth::from_dataset(truth, params.iou_type),
+        &Results::from_detections(detections, params.iou_type),
+        params,
+    )
+}
+
+/// [`evaluate_coco`] of columns, as [`GroundTruth::load`] and [`Results::load`] read them from
+/// files without a detour.
+///
+/// # Errors
+/// As [`evaluate_coco`], and when the columns were made for another type of overlap.
+///
+/// ```no_run
+/// use inscon_eval::{CocoParams, GroundTruth, IouType, Results, evaluate};
+///
+/// let truth = GroundTruth::load("instances_val2017.json", IouType::Bbox)?;
+/// let results = Results::load("bbox.json", IouType::Bbox)?;
+/// println!("{}", evaluate(&truth, &results, &CocoParams::new(IouType::Bbox))?.summary());
+/// # Ok::<(), inscon_eval::EvalError>(())
+/// ```
+pub fn evaluate(
+    truth: &GroundTruth,
+    results: &Results,
+    params: &CocoParams,
+) -> Result<CocoEvaluation, EvalError> {
+    let (mut params, grouping, sizes) = prepare(truth, results, params)?;
     let job = Job {
         truth,
-        detections,
+        results,
         params: &params,
-        sizes: truth
-            .images
-            .iter()
-            .map(|image| (image.id, (image.height, image.width)))
-            .collect(),
-        images: &grouping.images,
-        kind: ResultKind::of(detections),
+        sizes,
+        needs_area: false,
     };
-    // All of them, then the first error in class order: which one is reported must not depend on
-    // the threads.
-    let tables: Vec<_> = grouping
-        .groups
-        .par_iter()
-        .map(|group| job.class(group))
-        .collect();
     let [t, r, k, a, m] = [
         params.iou_thresholds.len(),
         params.recall_thresholds.len(),
@@ -79,17 +85,39 @@ pub fn evaluate_coco(
         params.area_ranges.len(),
         params.max_detections.len(),
     ];
-    let mut precision = Array5::from_elem((t, r, k, a, m), -1.0);
+    let mut precision = vec![-1.0; k * a * m * t * r];
     let mut scores = precision.clone();
-    let mut recall = Array4::from_elem((t, k, a, m), -1.0);
-    for (k, table) in tables.into_iter().enumerate() {
-        let table = table?;
-        precision
-            .index_axis_mut(Axis(2), k)
-            .assign(&table.precision);
-        scores.index_axis_mut(Axis(2), k).assign(&table.scores);
-        recall.index_axis_mut(Axis(1), k).assign(&table.recall);
-    }
+    let mut recall = vec![-1.0; k * a * m * t];
+    let mut tables: Vec<Table<'_>> = parts(&mut precision, k)
+        .into_iter()
+        .zip(parts(&mut scores, k))
+        .zip(parts(&mut recall, k))
+        .map(|((precision, scores), recall)| Table {
+            precision,
+            scores,
+            recall,
+        })
+        .collect();
+    // All of them, then the first error in class order: which one is reported must not depend on
+    // the threads.
+    let outcomes: Vec<Result<(), EvalError>> = tables
+        .par_iter_mut()
+        .enumerate()
+        .with_max_len(1)
+        .map_init(
+            || Scratch::new(grouping.images.len()),
+            |scratch, (k, table)| {
+                let (truths, found) = (grouping.truths.class(k), grouping.detections.class(k));
+                job.class(truths, found, scratch, table, None)
+            },
+        )
+        .collect();
+    outcomes.into_iter().collect::<Result<(), EvalError>>()?;
+    let names: HashMap<u64, &str> = truth
+        .categories
+        .iter()
+        .map(|category| (category.id, category.name.as_str()))
+        .collect();
     let name = |id: &u64| (*id, names.get(id).copied().unwrap_or_default().to_owned());
     let categories = match params.use_categories {
         true => grouping.categories.iter().map(name).collect(),
@@ -99,193 +127,72 @@ pub fn evaluate_coco(
         params.category_ids = Some(grouping.categories);
     }
     params.image_ids = Some(grouping.images);
+    let five = |values| {
+        shaped(
+            Array5::from_shape_vec((k, a, m, t, r), values),
+            [3, 4, 0, 1, 2],
+        )
+    };
     Ok(CocoEvaluation {
         params,
         categories,
-        precision,
-        recall,
-        scores,
+        precision: five(precision),
+        recall: shaped(Array4::from_shape_vec((k, a, m, t), recall), [3, 0, 1, 2]),
+        scores: five(scores),
     })
 }
 
-/// What every class needs.
-struct Job<'a> {
-    truth: &'a CocoDataset,
-    detections: &'a [Detection],
-    params: &'a CocoParams,
-    /// Height and width by image id.
-    sizes: HashMap<u64, (u32, u32)>,
-    images: &'a [u64],
-    kind: ResultKind,
+/// `count` parts of one length, which may be 0.
+fn parts(mut values: &mut [f64], count: usize) -> Vec<&mut [f64]> {
+    let length = values.len() / count.max(1);
+    let mut part = || {
+        let (part, rest) = std::mem::take(&mut values).split_at_mut(length);
+        values = rest;
+        part
+    };
+    (0..count).map(|_| part()).collect()
 }
 
-/// One class of a [`CocoEvaluation`].
-struct Table {
-    precision: Array4<f64>,
-    recall: Array3<f64>,
-    scores: Array4<f64>,
-}
+/// Parameters, records by class, and height and width by rank of image.
+pub(super) type Prepared = (CocoParams, Grouping, Vec<(u32, u32)>);
 
-/// The detections of a class in the order of images, best scores first within each.
-struct Ranked {
-    scores: Vec<f64>,
-    /// Position within its image.
-    ranks: Vec<usize>,
-    /// `[A][T]` lists as long as `scores`.
-    outcomes: Vec<Vec<Vec<Outcome>>>,
-    /// `[A]` truths that count.
-    positives: Vec<usize>,
-}
-
-impl Job<'_> {
-    fn class(&self, group: &Group) -> Result<Table, EvalError> {
-        let ranked = self.matched(group)?;
-        let [t, r, a, m] = [
-            self.params.iou_thresholds.len(),
-            self.params.recall_thresholds.len(),
-            self.params.area_ranges.len(),
-            self.params.max_detections.len(),
-        ];
-        let mut table = Table {
-            precision: Array4::from_elem((t, r, a, m), -1.0),
-            recall: Array3::from_elem((t, a, m), -1.0),
-            scores: Array4::from_elem((t, r, a, m), -1.0),
-        };
-        let order = by_score(&ranked.scores);
-        for (m, &limit) in self.params.max_detections.iter().enumerate() {
-            let order: Vec<usize> = order
-                .iter()
-                .copied()
-                .filter(|&d| ranked.ranks[d] < limit)
-                .collect();
-            for (a, &positives) in ranked.positives.iter().enumerate() {
-                if positives == 0 {
-                    continue;
-                }
-                for (t, outcomes) in ranked.outcomes[a].iter().enumerate() {
-                    let each = order.iter().map(|&d| (outcomes[d], ranked.scores[d]));
-                    let curve = curve(each, positives, &self.params.recall_thresholds);
-                    table.recall[[t, a, m]] = curve.recall;
-                    for (r, (p, s)) in curve.precision.iter().zip(&curve.scores).enumerate() {
-                        table.precision[[t, r, a, m]] = *p;
-                        table.scores[[t, r, a, m]] = *s;
-                    }
-                }
-            }
-        }
-        Ok(table)
+/// What every evaluation starts from: the parameters with their limits sorted, the records by
+/// class, and height and width by rank of image.
+pub(super) fn prepare(
+    truth: &GroundTruth,
+    results: &Results,
+    params: &CocoParams,
+) -> Result<Prepared, EvalError> {
+    params.validate()?;
+    if !truth.has(params.iou_type) || !results.has(params.iou_type) {
+        return Err(EvalError::Params {
+            name: "iou_type",
+            problem: "the data was read for another one; give both the same",
+        });
     }
-
-    /// Matches the class on every image.
-    fn matched(&self, group: &Group) -> Result<Ranked, EvalError> {
-        let params = self.params;
-        let limit = params.max_detections.last().copied().unwrap_or(0);
-        let mut ranked = Ranked {
-            scores: Vec::new(),
-            ranks: Vec::new(),
-            outcomes: vec![vec![Vec::new(); params.iou_thresholds.len()]; params.area_ranges.len()],
-            positives: vec![0; params.area_ranges.len()],
-        };
-        let (mut truths, mut found) = (group.truths.as_slice(), group.detections.as_slice());
-        while let Some(image) = [truths.first(), found.first()]
-            .into_iter()
-            .flatten()
-            .map(|member| member.image)
-            .min()
-        {
-            let truths = take(&mut truths, image);
-            let found = take(&mut found, image);
-            let scores: Vec<f64> = found
-                .iter()
-                .map(|d| self.detections[d.index].score)
-                .collect();
-            let order = by_score(&scores);
-            let best: Vec<usize> = order.iter().take(limit).map(|&i| found[i].index).collect();
-            self.image(image, truths, &best, &mut ranked)?;
+    let mut params = params.clone();
+    params.max_detections.sort_unstable();
+    let grouping = Grouping::new(truth, results, &params)?;
+    let ranks = Ranks::new(&grouping.images);
+    let mut sizes = vec![(0, 0); grouping.images.len()];
+    for image in &truth.images {
+        if let Some(rank) = ranks.get(image.id) {
+            sizes[rank as usize] = (image.height, image.width);
         }
-        Ok(ranked)
     }
-
-    /// Matches one image; `best` are its detections, best score first.
-    fn image(
-        &self,
-        image: usize,
-        members: &[Member],
-        best: &[usize],
-        ranked: &mut Ranked,
-    ) -> Result<(), EvalError> {
-        let annotations = || {
-            members
-                .iter()
-                .map(|member| &self.truth.annotations[member.index])
-        };
-        let size = self
-            .sizes
-            .get(&self.images[image])
-            .copied()
-            .unwrap_or_default();
-        let strict = self.params.mode == Mode::Strict;
-        let truths: Vec<Truth> = annotations()
-            .map(|a| Truth {
-                area: a.area,
-                crowd: a.iscrowd,
-                invisible: strict && a.id == 0,
-            })
-            .collect();
-        let both = !members.is_empty() && !best.is_empty();
-        let mut areas = Vec::with_capacity(best.len());
-        let mut ious = Vec::new();
-        let mut shapes = Vec::new();
-        if both {
-            for annotation in annotations() {
-                shapes.push(Shape::of_truth(annotation, self.params.iou_type, size)?);
-            }
-        }
-        for &index in best {
-            let d = &self.detections[index];
-            let (area, shape) = self.kind.read(index, d, self.params.iou_type, size, both)?;
-            areas.push(area);
-            if let Some(shape) = shape {
-                ious.extend(
-                    shapes
-                        .iter()
-                        .zip(&truths)
-                        .map(|(g, t)| shape.iou(g, t.crowd)),
-                );
-            }
-        }
-        let scene = Scene {
-            truths: &truths,
-            areas: &areas,
-            ious: &ious,
-        };
-        for (a, range) in self.params.area_ranges.iter().enumerate() {
-            let ignored = scene.ignored(range);
-            ranked.positives[a] += ignored.iter().filter(|&&ignored| !ignored).count();
-            for (&threshold, list) in self
-                .params
-                .iou_thresholds
-                .iter()
-                .zip(&mut ranked.outcomes[a])
-            {
-                scene.outcomes(range, &ignored, threshold, |outcome| list.push(outcome));
-            }
-        }
-        ranked
-            .scores
-            .extend(best.iter().map(|&index| self.detections[index].score));
-        ranked.ranks.extend(0..best.len());
-        Ok(())
-    }
+    Ok((params, grouping, sizes))
 }
 
-/// Splits the members on `image` off the front.
-fn take<'a>(members: &mut &'a [Member], image: usize) -> &'a [Member] {
-    let count = members
-        .iter()
-        .take_while(|member| member.image == image)
-        .count();
-    let (taken, rest) = members.split_at(count);
-    *members = rest;
-    taken
+/// The array with its axes in another order.
+fn shaped<D: ndarray::Dimension, const N: usize>(
+    array: Result<ndarray::Array<f64, D>, ndarray::ShapeError>,
+    axes: [usize; N],
+) -> ndarray::Array<f64, D>
+where
+    [usize; N]: ndarray::IntoDimension<Dim = D>,
+{
+    match array {
+        Ok(array) => array.permuted_axes(axes),
+        Err(error) => unreachable!("the vectors were made to measure: {error}"),
+    }
 }

@@ -1,8 +1,9 @@
-//! Annotations and detections by class and image, in the order in which they are evaluated.
+//! Annotations and detections by class, in the order in which they are evaluated.
 
 use std::collections::HashMap;
 
-use super::{Annotation, CocoDataset, CocoParams, Detection, Mode};
+use super::ids::{Ranks, unique, unique_in_order};
+use super::{CocoParams, GroundTruth, Mode, Results};
 use crate::EvalError;
 
 /// What is evaluated, by class.
@@ -11,156 +12,195 @@ pub(super) struct Grouping {
     pub(super) categories: Vec<u64>,
     /// Ids of the images, ascending.
     pub(super) images: Vec<u64>,
-    /// One for each of `categories`.
-    pub(super) groups: Vec<Group>,
+    /// By class, within a class by image, and within an image in the order of the file.
+    pub(super) truths: Sorted,
+    /// By class, within a class in the order of the file; if classes are not told apart, in the
+    /// order of classes first.
+    pub(super) detections: Sorted,
 }
 
-/// One class; images in ascending order, and within an image in the order of the file.
-#[derive(Default)]
-pub(super) struct Group {
-    /// Positions in `CocoDataset::annotations`.
-    pub(super) truths: Vec<Member>,
-    /// Positions among the detections.
-    pub(super) detections: Vec<Member>,
+/// Members of every class.
+pub(crate) struct Sorted {
+    members: Vec<Member>,
+    /// Where each class starts, and where the last one ends.
+    starts: Vec<usize>,
+}
+
+impl Sorted {
+    pub(crate) fn class(&self, k: usize) -> &[Member] {
+        &self.members[self.starts[k]..self.starts[k + 1]]
+    }
+
+    /// Within each class, by image; stable.
+    pub(crate) fn by_image(&mut self) {
+        for bounds in self.starts.windows(2) {
+            self.members[bounds[0]..bounds[1]].sort_by_key(|member| member.image);
+        }
+    }
 }
 
 /// Something on an image.
-#[derive(Clone, Copy)]
-pub(super) struct Member {
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Member {
     /// Rank of the image.
-    pub(super) image: usize,
+    pub(crate) image: u32,
     /// Position in the list it comes from.
-    pub(super) index: usize,
+    pub(crate) index: u32,
 }
 
 impl Grouping {
     pub(super) fn new(
-        truth: &CocoDataset,
-        detections: &[Detection],
+        truth: &GroundTruth,
+        results: &Results,
         params: &CocoParams,
     ) -> Result<Self, EvalError> {
-        let listed = ranks(&sorted(truth.images.iter().map(|image| image.id).collect()));
-        if let Some((index, d)) = detections
-            .iter()
-            .enumerate()
-            .find(|(_, d)| !listed.contains_key(&d.image_id))
-        {
-            return Err(EvalError::DetectionImage {
-                index,
-                image: d.image_id,
+        if results.len().max(truth.len()).max(truth.images.len()) >= u32::MAX as usize {
+            return Err(EvalError::Params {
+                name: "image_ids",
+                problem: "more than 4 billion records; evaluate them in parts",
             });
         }
-        let images = match &params.image_ids {
-            Some(ids) => sorted(ids.clone()),
-            None => sorted(truth.images.iter().map(|image| image.id).collect()),
+        let all = unique(truth.images.iter().map(|image| image.id).collect());
+        let listed = Ranks::new(&all);
+        if let Some(index) = results
+            .image_ids
+            .iter()
+            .position(|&id| listed.get(id).is_none())
+        {
+            let image = results.image_ids[index];
+            return Err(EvalError::DetectionImage { index, image });
+        }
+        let (images, ranks) = match &params.image_ids {
+            Some(ids) => {
+                let images = unique(ids.clone());
+                let ranks = Ranks::new(&images);
+                (images, ranks)
+            }
+            None => (all, listed),
         };
         let mut categories = match &params.category_ids {
             Some(ids) => ids.clone(),
-            None => sorted(
-                truth
-                    .categories
-                    .iter()
-                    .map(|category| category.id)
-                    .collect(),
+            None => {
+                let mut ids: Vec<u64> = truth.categories.iter().map(|c| c.id).collect();
+                ids.sort_unstable();
+                ids
+            }
+        };
+        // As one class, a class that is listed twice counts twice in pycocotools.
+        if params.use_categories || params.mode == Mode::Corrected {
+            categories = unique(categories);
+        }
+        let classes = unique_in_order(&categories);
+        let place = Place {
+            images: ranks,
+            categories: Ranks::new(&classes),
+            count: classes.len(),
+            together: (!params.use_categories).then(|| {
+                let ranks = Ranks::new(&classes);
+                categories.iter().filter_map(|&id| ranks.get(id)).collect()
+            }),
+        };
+        let rows = &truth.rows;
+        let mut truths = match params.mode {
+            Mode::Strict => place.resolved_by_id(truth),
+            Mode::Corrected => place.sorted(
+                0..rows.ids.len(),
+                |i| rows.image_ids[i],
+                |i| rows.category_ids[i],
             ),
         };
-        if params.use_categories {
-            categories = sorted(categories);
-        }
-        let place = Place {
-            images: ranks(&images),
-            categories: ranks(&categories),
-            together: !params.use_categories,
-        };
-        let truths = match params.mode {
-            Mode::Strict => resolve_by_id(&truth.annotations, &place),
-            Mode::Corrected => (0..truth.annotations.len()).collect(),
-        };
-        let truths = truths.into_iter().map(|i| {
-            let a = &truth.annotations[i];
-            (a.image_id, a.category_id, i)
-        });
-        let found = detections
-            .iter()
-            .enumerate()
-            .map(|(i, d)| (d.image_id, d.category_id, i));
-        if place.together {
+        truths.by_image();
+        let detections = place.sorted(
+            0..results.len(),
+            |i| results.image_ids[i],
+            |i| results.category_ids[i],
+        );
+        if place.together.is_some() {
             categories = vec![0];
         }
-        let mut groups: Vec<Group> = categories.iter().map(|_| Group::default()).collect();
-        place.deal(truths, |k, member| groups[k].truths.push(member));
-        place.deal(found, |k, member| groups[k].detections.push(member));
         Ok(Self {
             categories,
             images,
-            groups,
+            truths,
+            detections,
         })
     }
 }
 
 /// Where an image and a class lie.
-struct Place {
-    images: HashMap<u64, usize>,
-    categories: HashMap<u64, usize>,
-    together: bool,
+pub(crate) struct Place {
+    pub(crate) images: Ranks,
+    pub(crate) categories: Ranks,
+    /// How many classes.
+    pub(crate) count: usize,
+    /// If the classes are one: their ranks in the order in which their members follow each other.
+    pub(crate) together: Option<Vec<u32>>,
 }
 
 impl Place {
-    /// Hands over the members with their group: image by image, and if the classes are one, class
-    /// by class within the image.
-    fn deal(
+    /// By class, stable.
+    pub(crate) fn sorted(
         &self,
-        items: impl Iterator<Item = (u64, u64, usize)>,
-        mut hand: impl FnMut(usize, Member),
-    ) {
-        let mut placed: Vec<(usize, usize, usize)> = items
-            .filter_map(|(image, category, index)| {
-                Some((
-                    *self.images.get(&image)?,
-                    *self.categories.get(&category)?,
-                    index,
-                ))
+        items: impl Iterator<Item = usize> + Clone,
+        image: impl Fn(usize) -> u64,
+        category: impl Fn(usize) -> u64,
+    ) -> Sorted {
+        let mut starts = vec![0; self.count + 1];
+        for i in items.clone() {
+            if let Some(k) = self.categories.get(category(i)) {
+                starts[k as usize + 1] += usize::from(self.images.get(image(i)).is_some());
+            }
+        }
+        for k in 0..self.count {
+            starts[k + 1] += starts[k];
+        }
+        let mut next = starts.clone();
+        let mut members = vec![Member::default(); starts[self.count]];
+        for i in items {
+            if let Some(k) = self.categories.get(category(i))
+                && let Some(image) = self.images.get(image(i))
+            {
+                let slot = &mut next[k as usize];
+                members[*slot] = Member {
+                    image,
+                    index: i as u32,
+                };
+                *slot += 1;
+            }
+        }
+        if let Some(order) = &self.together {
+            members = order
+                .iter()
+                .flat_map(|&k| &members[starts[k as usize]..starts[k as usize + 1]])
+                .copied()
+                .collect();
+            starts = vec![0, members.len()];
+        }
+        Sorted { members, starts }
+    }
+
+    /// pycocotools looks annotations up by id: each one selected stands for the last one of its
+    /// id. In the order in which it visits them.
+    fn resolved_by_id(&self, truth: &GroundTruth) -> Sorted {
+        let rows = &truth.rows;
+        let (image, category) = (
+            |i: usize| rows.image_ids[i],
+            |i: usize| rows.category_ids[i],
+        );
+        let mut ids = rows.ids.clone();
+        ids.sort_unstable();
+        if ids.windows(2).all(|pair| pair[0] != pair[1]) {
+            return self.sorted(0..rows.ids.len(), image, category);
+        }
+        let last: HashMap<u64, usize> = rows.ids.iter().copied().zip(0..).collect();
+        let mut selected: Vec<(u32, u64)> = (0..rows.ids.len())
+            .filter_map(|i| {
+                let rank = self.images.get(image(i))?;
+                let known = self.together.is_some() || self.categories.get(category(i)).is_some();
+                known.then_some((rank, rows.ids[i]))
             })
             .collect();
-        placed.sort_by_key(|&(image, category, _)| (image, category));
-        for (image, category, index) in placed {
-            hand(
-                if self.together { 0 } else { category },
-                Member { image, index },
-            );
-        }
+        selected.sort_by_key(|&(image, _)| image);
+        self.sorted(selected.iter().map(|(_, id)| last[id]), image, category)
     }
-}
-
-/// pycocotools looks annotations up by id: each one selected stands for the last one of its id.
-/// In the order in which it visits them.
-fn resolve_by_id(annotations: &[Annotation], place: &Place) -> Vec<usize> {
-    let last: HashMap<u64, usize> = annotations
-        .iter()
-        .enumerate()
-        .map(|(i, a)| (a.id, i))
-        .collect();
-    if last.len() == annotations.len() {
-        return (0..annotations.len()).collect();
-    }
-    let selected = annotations.iter().filter_map(|a| {
-        let image = *place.images.get(&a.image_id)?;
-        (place.together || place.categories.contains_key(&a.category_id)).then_some((image, a.id))
-    });
-    let mut selected: Vec<(usize, u64)> = selected.collect();
-    selected.sort_by_key(|&(image, _)| image);
-    selected.into_iter().map(|(_, id)| last[&id]).collect()
-}
-
-fn sorted(mut ids: Vec<u64>) -> Vec<u64> {
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-fn ranks(ids: &[u64]) -> HashMap<u64, usize> {
-    ids.iter()
-        .enumerate()
-        .map(|(rank, &id)| (id, rank))
-        .collect()
 }

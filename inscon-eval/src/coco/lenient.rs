@@ -42,6 +42,13 @@ pub(super) fn float<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
     Float::deserialize(deserializer).map(|Float(v)| v)
 }
 
+pub(super) fn floats<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<f64>>, D::Error> {
+    let list = Option::<Vec<Float>>::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|Float(v)| v).collect()))
+}
+
 pub(super) fn bbox<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 4], D::Error> {
     optional_bbox(deserializer)?.ok_or_else(|| D::Error::custom("a box needs 4 numbers, not none"))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::spans::bbox_of;
 use super::{box_iou, polygon, rle_text, runs};
 use crate::RleError;
 
@@ -38,22 +39,36 @@ impl Rle {
     /// # Errors
     /// When the runs do not add up to `height * width`, or that does not fit 32 bits.
     pub fn new(height: u32, width: u32, counts: Vec<u32>) -> Result<Self, RleError> {
-        let expected = pixels(height, width)?;
+        Self::check(height, width, &counts)?;
+        Ok(Self::unchecked(height, width, counts))
+    }
+
+    /// Whether the runs add up.
+    pub(super) fn check(height: u32, width: u32, counts: &[u32]) -> Result<(), RleError> {
+        let expected = pixels(height, width)?.into();
         let total = counts.iter().map(|&c| u64::from(c)).sum();
-        if total != u64::from(expected) {
-            let expected = expected.into();
-            return Err(RleError::Total {
-                total,
-                height,
-                width,
-                expected,
-            });
+        if total == expected {
+            return Ok(());
         }
-        Ok(Self {
+        Err(RleError::Total {
+            total,
+            height,
+            width,
+            expected,
+        })
+    }
+
+    /// Runs that are known to add up.
+    pub(super) fn unchecked(height: u32, width: u32, counts: Vec<u32>) -> Self {
+        Self {
             height,
             width,
             counts,
-        })
+        }
+    }
+
+    pub(super) fn into_counts(self) -> Vec<u32> {
+        self.counts
     }
 
     /// The mask of a row-major picture `[height, width]`; any byte but 0 is foreground.
@@ -133,7 +148,7 @@ impl Rle {
     /// # Errors
     /// When the text is malformed or its runs do not add up to `height * width`.
     pub fn from_string(text: &str, height: u32, width: u32) -> Result<Self, RleError> {
-        Self::new(height, width, rle_text::read(text)?)
+        Self::new(height, width, rle_text::decode(text.as_bytes())?)
     }
 
     /// The union of `masks`, or their intersection; of none, the mask of no pixels.
@@ -187,48 +202,15 @@ impl Rle {
     /// zeros; if there are foreground runs but all are empty, it is pycocotools' box far outside.
     #[must_use]
     pub fn bbox(&self) -> [f64; 4] {
-        if self.counts.len() < 2 {
-            return [0.0; 4];
-        }
-        let [mut left, mut top, mut right, mut bottom] = [self.width, self.height, 0, 0];
-        for (start, end) in self.foreground().filter(|(start, end)| start < end) {
-            let (first, last) = (start / self.height, (end - 1) / self.height);
-            left = left.min(first);
-            right = right.max(last);
-            if first < last {
-                (top, bottom) = (0, self.height - 1);
-            } else {
-                top = top.min(start % self.height);
-                bottom = bottom.max((end - 1) % self.height);
-            }
-        }
-        // Wraps around, as pycocotools' unsigned arithmetic does, when every run is empty.
-        let extent = |from: u32, to: u32| f64::from(to.wrapping_sub(from).wrapping_add(1));
-        [
-            left.into(),
-            top.into(),
-            extent(left, right),
-            extent(top, bottom),
-        ]
+        bbox_of(self.height, self.width, &self.counts)
     }
 
     /// Intersection over union with the truth `other`; over this mask's own area if `crowd`.
     /// Masks of different sizes whose boxes overlap give -1, as in pycocotools.
     #[must_use]
     pub fn iou(&self, other: &Self, crowd: bool) -> f64 {
-        self.iou_within(&self.bbox(), other, &other.bbox(), crowd)
-    }
-
-    /// [`iou`](Self::iou) of masks whose boxes are known.
-    pub(super) fn iou_within(
-        &self,
-        bbox: &[f64; 4],
-        other: &Self,
-        other_bbox: &[f64; 4],
-        crowd: bool,
-    ) -> f64 {
         // The boxes decide first; without an overlap of theirs even the sizes do not matter.
-        let boxes = box_iou(bbox, other_bbox, crowd);
+        let boxes = box_iou(&self.bbox(), &other.bbox(), crowd);
         if boxes.is_nan() || boxes <= 0.0 {
             return boxes;
         }
@@ -249,7 +231,7 @@ impl Rle {
     }
 
     /// Start and end (excluded) of each foreground run, column-major.
-    fn foreground(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub(super) fn foreground(&self) -> impl Iterator<Item = (u32, u32)> {
         let mut end = 0;
         let spans = self.counts.iter().map(move |&count| {
             end += count;
@@ -309,7 +291,11 @@ mod tests {
             Rle::new(1 << 16, 1 << 16, vec![]),
             Err(RleError::TooLarge { .. })
         ));
-        assert!(Rle::new(0, 5, vec![]).unwrap().decode().is_empty());
+        for counts in [vec![], vec![0], vec![0, 0], vec![0; 3]] {
+            let empty = Rle::new(0, 5, counts).unwrap();
+            assert!(empty.decode().is_empty());
+            assert!(empty.bbox()[2] == 0.0 || empty.bbox()[0] == 5.0);
+        }
     }
 
     #[test]

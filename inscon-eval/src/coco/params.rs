@@ -12,6 +12,18 @@ pub enum IouType {
     Bbox,
     /// Masks.
     Segm,
+    /// Masks and their boundaries: the smaller of the two overlaps (Boundary IoU, arXiv
+    /// 2103.16562, as `boundary-iou-api` has it in COCO's evaluation).
+    Boundary,
+    /// Keypoints, by their similarity (OKS).
+    Keypoints,
+}
+
+impl IouType {
+    /// Whether the objects' masks are looked at.
+    pub(crate) fn needs_masks(self) -> bool {
+        matches!(self, Self::Segm | Self::Boundary)
+    }
 }
 
 /// How far pycocotools is followed.
@@ -20,11 +32,13 @@ pub enum IouType {
 pub enum Mode {
     /// In everything: annotations of one id are all taken for the last of them; annotation id 0
     /// can be matched, yet the detection stays a false positive; `ap` is -1 unless one of the
-    /// detection limits is 100.
+    /// detection limits is 100 (for keypoints every number is, unless one is 20); without classes,
+    /// one that is listed twice counts twice, and keypoints match nothing.
     #[default]
     Strict,
-    /// As the authors must have meant it: annotations are told apart by position, not by id, and
-    /// `ap` follows the largest detection limit.
+    /// As the authors must have meant it: annotations are told apart by position, not by id, the
+    /// numbers follow the largest detection limit, each class counts once, and keypoints are
+    /// matched without classes as well.
     Corrected,
 }
 
@@ -69,13 +83,29 @@ pub struct CocoParams {
     /// How far pycocotools is followed.
     #[serde(default)]
     pub mode: Mode,
+    /// For keypoints: how far each may be off, as a share of the object's size. COCO's 17 of a
+    /// person if not given.
+    #[serde(default = "keypoint_sigmas")]
+    pub keypoint_sigmas: Vec<f64>,
+    /// For boundaries: how wide they are, as a share of the image's diagonal.
+    #[serde(default = "boundary_dilation")]
+    pub boundary_dilation: f64,
+}
+
+impl AreaRange {
+    /// Whether an object of `area` is out of the range.
+    #[inline]
+    pub(super) fn excludes(&self, area: f64) -> bool {
+        area < self.min || area > self.max
+    }
 }
 
 impl CocoParams {
-    /// COCO's own: IoU .50:.95, recall 0:1 in hundredths, four area ranges, 1/10/100 detections.
+    /// COCO's own: IoU .50:.95, recall 0:1 in hundredths, four area ranges, 1/10/100 detections;
+    /// for keypoints three area ranges (small objects have none) and 20 detections.
     #[must_use]
     pub fn new(iou_type: IouType) -> Self {
-        Self {
+        let mut params = Self {
             iou_type,
             image_ids: None,
             category_ids: None,
@@ -85,7 +115,14 @@ impl CocoParams {
             max_detections: max_detections(),
             use_categories: true,
             mode: Mode::Strict,
+            keypoint_sigmas: keypoint_sigmas(),
+            boundary_dilation: boundary_dilation(),
+        };
+        if iou_type == IouType::Keypoints {
+            params.max_detections = vec![20];
+            params.area_ranges.retain(|range| range.label != "small");
         }
+        params
     }
 
     pub(super) fn validate(&self) -> Result<(), EvalError> {
@@ -113,6 +150,19 @@ fn iou_thresholds() -> Vec<f64> {
 
 fn recall_thresholds() -> Vec<f64> {
     linspace(0.0, 1.0, 101)
+}
+
+fn keypoint_sigmas() -> Vec<f64> {
+    [
+        0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87,
+        0.89, 0.89,
+    ]
+    .map(|tenths| tenths / 10.0)
+    .into()
+}
+
+fn boundary_dilation() -> f64 {
+    0.02
 }
 
 fn max_detections() -> Vec<usize> {

@@ -24,60 +24,78 @@ pub(super) fn rasterize(xy: &[f64], height: u32, width: u32) -> Result<Vec<u32>,
     let mut crossings = Crossings {
         height,
         width,
-        last: None,
         found: Vec::new(),
     };
     for (i, &start) in points.iter().enumerate() {
-        let end = points[(i + 1) % points.len()];
-        trace(start, end, |point| crossings.visit(point));
+        crossings.edge(start, points[(i + 1) % points.len()]);
     }
     Ok(runs(crossings.found, height * width))
 }
 
-/// Visits the fine-grid points of one edge in order, both ends included.
-fn trace(start: [i32; 2], end: [i32; 2], mut visit: impl FnMut([i32; 2])) {
-    let span = [(end[0] - start[0]).abs(), (end[1] - start[1]).abs()];
-    // The axis that advances by one each step; the other one is interpolated.
-    let (main, side) = if span[0] >= span[1] { (0, 1) } else { (1, 0) };
-    let flip = start[main] > end[main];
-    let (from, to) = if flip { (end, start) } else { (start, end) };
-    let length = span[main];
-    // 0/0 for a repeated vertex: its one point is then never part of a boundary step.
-    let slope = f64::from(to[side] - from[side]) / f64::from(length);
-    for step in 0..=length {
-        let t = if flip { length - step } else { step };
-        let mut point = [0; 2];
-        point[main] = from[main] + t;
-        point[side] = (f64::from(from[side]) + slope * f64::from(t) + 0.5) as i32;
-        visit(point);
-    }
-}
-
 /// Collects where the boundary passes the middle line of a pixel column.
+///
+/// pycocotools walks along every edge on the fine grid, one step at a time on its longer axis, and
+/// looks at each pair of neighbouring points whose `u` differ: if the smaller one, `left`, makes
+/// `(left + .5) / 5 - .5` a whole number x, column x changes at the smaller of the two `v`. That is
+/// so just for `left` = 5 x + 2, so the pairs can be visited column by column. Where two edges meet,
+/// neighbouring points differ for negative `u` only, which is no column.
 struct Crossings {
     height: u32,
     width: u32,
-    last: Option<[i32; 2]>,
     /// Column-major pixel index at which inside and outside change places.
     found: Vec<u32>,
 }
 
 impl Crossings {
-    fn visit(&mut self, [u, v]: [i32; 2]) {
-        let Some([last_u, last_v]) = self.last.replace([u, v]) else {
-            return;
+    fn edge(&mut self, start: [i32; 2], end: [i32; 2]) {
+        let span = [(end[0] - start[0]).abs(), (end[1] - start[1]).abs()];
+        // The axis that advances by one each step; the other one is interpolated.
+        let (main, side) = if span[0] >= span[1] { (0, 1) } else { (1, 0) };
+        let (from, to) = if start[main] > end[main] {
+            (end, start)
+        } else {
+            (start, end)
         };
-        if u == last_u {
+        let length = span[main];
+        if length == 0 {
             return;
         }
-        let left = f64::from(if u < last_u { u } else { u - 1 });
-        let x = (left + 0.5) / SCALE - 0.5;
-        if x.floor() != x || x < 0.0 || x > f64::from(self.width - 1) {
+        let slope = f64::from(to[side] - from[side]) / f64::from(length);
+        let at = |step: i32| (f64::from(from[side]) + slope * f64::from(step) + 0.5) as i32;
+        if main == 0 {
+            for x in self.columns(from[0], to[0]) {
+                let step = x as i32 * 5 + 2 - from[0];
+                self.cross(x, at(step).min(at(step + 1)));
+            }
             return;
         }
-        let y = (f64::from(v.min(last_v)) + 0.5) / SCALE - 0.5;
+        // `at` never falls, or never rises, from step to step, and by one at most.
+        let (first, last) = (at(0), at(length));
+        for x in self.columns(first.min(last), first.max(last)) {
+            let left = x as i32 * 5 + 2;
+            let passed = |step: i32| (at(step) > left) == (last > left);
+            let guess = (f64::from(left) + 0.5 - f64::from(from[0])) / slope;
+            let mut step = (guess as i32).clamp(1, length);
+            while step > 1 && passed(step - 1) {
+                step -= 1;
+            }
+            while !passed(step) {
+                step += 1;
+            }
+            self.cross(x, from[1] + step - 1);
+        }
+    }
+
+    /// The columns x with `low` <= 5 x + 2 < `high`.
+    fn columns(&self, low: i32, high: i32) -> std::ops::Range<u32> {
+        let up = |u: i32| (i64::from(u) + 2).div_euclid(5).clamp(0, self.width.into()) as u32;
+        up(low)..up(high)
+    }
+
+    fn cross(&mut self, x: u32, v: i32) {
+        let y = (f64::from(v) + 0.5) / SCALE - 0.5;
         let y = y.clamp(0.0, f64::from(self.height)).ceil();
-        self.found.push(x as u32 * self.height + y as u32);
+        self.found.push(x * self.height + y as u32);
     }
 }
 
@@ -112,6 +130,67 @@ mod tests {
         let mut text = String::new();
         crate::coco::rle_text::write(&counts, &mut text).unwrap();
         assert_eq!(text, "6151O1;");
+    }
+
+    /// As pycocotools has it, step by step.
+    fn walk(xy: &[f64], height: u32, width: u32) -> Vec<u32> {
+        let points: Vec<[i32; 2]> = xy
+            .chunks_exact(2)
+            .map(|p| [p[0], p[1]].map(|v| (5.0 * v + 0.5) as i32))
+            .collect();
+        let mut boundary: Vec<[i32; 2]> = Vec::new();
+        for (i, &start) in points.iter().enumerate() {
+            let end = points[(i + 1) % points.len()];
+            let span = [(end[0] - start[0]).abs(), (end[1] - start[1]).abs()];
+            let (main, side) = if span[0] >= span[1] { (0, 1) } else { (1, 0) };
+            let flip = start[main] > end[main];
+            let (from, to) = if flip { (end, start) } else { (start, end) };
+            let slope = f64::from(to[side] - from[side]) / f64::from(span[main]);
+            for step in 0..=span[main] {
+                let t = if flip { span[main] - step } else { step };
+                let mut point = [0; 2];
+                point[main] = from[main] + t;
+                point[side] = (f64::from(from[side]) + slope * f64::from(t) + 0.5) as i32;
+                boundary.push(point);
+            }
+        }
+        let mut found = Vec::new();
+        for pair in boundary.windows(2) {
+            let ([last_u, last_v], [u, v]) = (pair[0], pair[1]);
+            if u == last_u {
+                continue;
+            }
+            let left = f64::from(if u < last_u { u } else { u - 1 });
+            let x = (left + 0.5) / SCALE - 0.5;
+            if x.floor() != x || x < 0.0 || x > f64::from(width - 1) {
+                continue;
+            }
+            let y = (f64::from(v.min(last_v)) + 0.5) / SCALE - 0.5;
+            let y = y.clamp(0.0, f64::from(height)).ceil();
+            found.push(x as u32 * height + y as u32);
+        }
+        runs(found, height * width)
+    }
+
+    #[test]
+    fn column_by_column_is_step_by_step() {
+        let mut state = 3_u64;
+        let mut next = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for case in 0..6000 {
+            let (height, width) = (1 + next(30) as u32, 1 + next(30) as u32);
+            let grain = [1.0, 5.0, 10.0, 1000.0][case % 4];
+            let reach = [40, 80, 3000][case % 3];
+            let xy: Vec<f64> = (0..2 * (1 + next(8)))
+                .map(|_| (next(reach * grain as u64) as f64 / grain) - reach as f64 / 4.0)
+                .collect();
+            let (fast, slow) = (rasterize(&xy, height, width), walk(&xy, height, width));
+            assert_eq!(fast.unwrap(), slow, "{xy:?} on {height}x{width}");
+        }
     }
 
     #[test]

@@ -58,3 +58,33 @@ pub(super) fn merge(a: &[u32], b: &[u32], intersect: bool) -> Vec<u32> {
     }
     counts
 }
+
+/// Pixels that are foreground in both of two masks of one size; no run but the first may be empty in
+/// at least one of them.
+pub(super) fn intersection(a: &[u32], b: &[u32]) -> u32 {
+    let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
+    let (mut a, mut b) = (a.iter(), b.iter());
+    let (Some(&[gap_a, run_a]), Some(&[gap_b, run_b])) = (a.next(), b.next()) else {
+        return 0;
+    };
+    // Start and end of the current foreground runs.
+    let (mut start_a, mut start_b) = (gap_a, gap_b);
+    let (mut end_a, mut end_b) = (gap_a + run_a, gap_b + run_b);
+    let mut both = 0;
+    loop {
+        both += end_a.min(end_b).saturating_sub(start_a.max(start_b));
+        if end_a <= end_b {
+            let Some(&[gap, run]) = a.next() else {
+                return both;
+            };
+            start_a = end_a + gap;
+            end_a = start_a + run;
+        } else {
+            let Some(&[gap, run]) = b.next() else {
+                return both;
+            };
+            start_b = end_b + gap;
+            end_b = start_b + run;
+        }
+    }
+}

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
-use super::{CocoEvaluation, IouType, Mode};
+use super::{AreaRange, CocoEvaluation, IouType, Mode};
 use crate::sum::mean;
 
 /// COCO's measures, each in 0..1, or -1 where there is nothing to count.
@@ -12,7 +13,7 @@ use crate::sum::mean;
 /// `Display` prints pycocotools' table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CocoSummary {
-    /// Boxes or masks.
+    /// What was compared.
     pub iou_type: IouType,
     /// AP: mean over IoU thresholds, recalls and classes, all areas, most detections.
     pub ap: f64,
@@ -32,6 +33,10 @@ pub struct CocoSummary {
     pub ar10: f64,
     /// Average recall with the most detections (100).
     pub ar100: f64,
+    /// `ar100` at IoU .50.
+    pub ar50: f64,
+    /// `ar100` at IoU .75.
+    pub ar75: f64,
     /// `ar100` of small objects.
     pub ar_small: f64,
     /// `ar100` of medium objects.
@@ -65,6 +70,26 @@ pub struct ClassSummary {
     pub ar: f64,
 }
 
+/// Objects of one area range, all classes; each measure in 0..1, or -1 where there is nothing to
+/// count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AreaSummary {
+    /// The range's name.
+    pub label: String,
+    /// Smallest area, square pixels.
+    pub min: f64,
+    /// Largest area, square pixels.
+    pub max: f64,
+    /// AP: mean over IoU thresholds, recalls and classes, most detections.
+    pub ap: f64,
+    /// AP at IoU .50.
+    pub ap50: f64,
+    /// AP at IoU .75.
+    pub ap75: f64,
+    /// Average recall with the most detections.
+    pub ar: f64,
+}
+
 /// Which part of the arrays a number is the mean of.
 #[derive(Clone, Copy)]
 struct Part<'a> {
@@ -84,10 +109,12 @@ impl CocoEvaluation {
             Mode::Strict => limits.get(2).copied().unwrap_or(last),
             Mode::Corrected => last,
         };
-        let ap_limit = if self.params.mode == Mode::Strict {
-            100
-        } else {
-            most
+        let keypoints = self.params.iou_type == IouType::Keypoints;
+        // pycocotools looks for these limits, whatever the parameters say.
+        let (most, ap_limit) = match (self.params.mode, keypoints) {
+            (Mode::Strict, true) => (20, 20),
+            (Mode::Strict, false) => (most, 100),
+            (Mode::Corrected, _) => (most, most),
         };
         let [few, some] = [0, 1].map(|i| limits.get(i).copied().unwrap_or(last));
         let all = Part {
@@ -132,6 +159,14 @@ impl CocoEvaluation {
             ar1: self.mean_recall(limited(few)),
             ar10: self.mean_recall(limited(some)),
             ar100: self.mean_recall(all),
+            ar50: self.mean_recall(Part {
+                iou: Some(0.5),
+                ..all
+            }),
+            ar75: self.mean_recall(Part {
+                iou: Some(0.75),
+                ..all
+            }),
             ar_small: self.mean_recall(sized("small")),
             ar_medium: self.mean_recall(sized("medium")),
             ar_large: self.mean_recall(sized("large")),
@@ -142,105 +177,173 @@ impl CocoEvaluation {
         }
     }
 
+    /// The area ranges, in the order of the A axis, whatever they are called.
+    #[must_use]
+    pub fn per_area(&self) -> Vec<AreaSummary> {
+        let limit = self.params.max_detections.last().copied().unwrap_or(0);
+        let summary = |range: &AreaRange| {
+            let part = |iou| Part {
+                iou,
+                area: &range.label,
+                limit,
+                class: None,
+            };
+            AreaSummary {
+                label: range.label.clone(),
+                min: range.min,
+                max: range.max,
+                ap: self.mean_precision(part(None)),
+                ap50: self.mean_precision(part(Some(0.5))),
+                ap75: self.mean_precision(part(Some(0.75))),
+                ar: self.mean_recall(part(None)),
+            }
+        };
+        self.params.area_ranges.iter().map(summary).collect()
+    }
+
     fn mean_precision(&self, part: Part<'_>) -> f64 {
-        let recalls = self.precision.shape()[1];
-        self.mean_of(part, recalls, |t, r, k, a, m| {
-            self.precision[[t, r, k, a, m]]
+        self.mean_of(part, |t, a, m, kept| {
+            let last = self.precision.view().index_axis_move(Axis(4), m);
+            let by_class = last.index_axis_move(Axis(3), a).index_axis_move(Axis(0), t);
+            match part.class {
+                Some(k) => kept.extend(by_class.index_axis(Axis(1), k)),
+                None => kept.extend(by_class),
+            }
         })
     }
 
     fn mean_recall(&self, part: Part<'_>) -> f64 {
-        self.mean_of(part, 1, |t, _, k, a, m| self.recall[[t, k, a, m]])
+        self.mean_of(part, |t, a, m, kept| {
+            let last = self.recall.view().index_axis_move(Axis(3), m);
+            let by_class = last.index_axis_move(Axis(2), a).index_axis_move(Axis(0), t);
+            match part.class {
+                Some(k) => kept.push(by_class[k]),
+                None => kept.extend(by_class),
+            }
+        })
     }
 
-    /// The mean over the part's values above -1, in C order; -1 if there is none.
-    fn mean_of(
-        &self,
-        part: Part<'_>,
-        recalls: usize,
-        value: impl Fn(usize, usize, usize, usize, usize) -> f64,
-    ) -> f64 {
+    /// The mean over the part's values above -1, in C order; -1 if there is none. `values` adds
+    /// those of a threshold, area range and limit.
+    fn mean_of(&self, part: Part<'_>, values: impl Fn(usize, usize, usize, &mut Vec<f64>)) -> f64 {
         let p = &self.params;
         let positions = |count, keep: &dyn Fn(usize) -> bool| -> Vec<usize> {
             (0..count).filter(|&i| keep(i)).collect()
         };
-        let ts = positions(p.iou_thresholds.len(), &|t| {
-            part.iou.is_none_or(|iou| p.iou_thresholds[t] == iou)
-        });
-        let ks = positions(self.categories.len(), &|k| {
-            part.class.is_none_or(|class| k == class)
-        });
         let areas = positions(p.area_ranges.len(), &|a| {
             p.area_ranges[a].label == part.area
         });
-        let ms = positions(p.max_detections.len(), &|m| {
+        let limits = positions(p.max_detections.len(), &|m| {
             p.max_detections[m] == part.limit
         });
-        let mut values = Vec::new();
-        for &t in &ts {
-            for r in 0..recalls {
-                for &k in &ks {
-                    for &a in &areas {
-                        values.extend(
-                            ms.iter()
-                                .map(|&m| value(t, r, k, a, m))
-                                .filter(|&v| v > -1.0),
-                        );
-                    }
-                }
+        let mut kept = Vec::new();
+        for t in 0..p.iou_thresholds.len() {
+            if part.iou.is_some_and(|iou| p.iou_thresholds[t] != iou) {
+                continue;
             }
+            if let (&[a], &[m]) = (areas.as_slice(), limits.as_slice()) {
+                values(t, a, m, &mut kept);
+                continue;
+            }
+            // Several of one label or limit, interleaved as numpy does.
+            let lists: Vec<Vec<f64>> = areas
+                .iter()
+                .flat_map(|&a| limits.iter().map(move |&m| (a, m)))
+                .map(|(a, m)| {
+                    let mut list = Vec::new();
+                    values(t, a, m, &mut list);
+                    list
+                })
+                .collect();
+            let longest = lists.first().map_or(0, Vec::len);
+            kept.extend((0..longest).flat_map(|i| lists.iter().map(move |list| list[i])));
         }
-        mean(&values).unwrap_or(-1.0)
+        kept.retain(|&value| value > -1.0);
+        mean(&kept).unwrap_or(-1.0)
     }
 }
 
 impl CocoSummary {
     /// pycocotools' `stats`: `ap`, `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`, `ar1`,
-    /// `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`.
+    /// `ar10`, `ar100`, `ar_small`, `ar_medium`, `ar_large`. For keypoints the ten numbers `ap`,
+    /// `ap50`, `ap75`, `ap_medium`, `ap_large`, `ar100`, `ar50`, `ar75`, `ar_medium`, `ar_large`.
     #[must_use]
-    pub fn stats(&self) -> [f64; 12] {
-        [
-            self.ap,
-            self.ap50,
-            self.ap75,
-            self.ap_small,
-            self.ap_medium,
-            self.ap_large,
-            self.ar1,
-            self.ar10,
-            self.ar100,
-            self.ar_small,
-            self.ar_medium,
-            self.ar_large,
-        ]
+    pub fn stats(&self) -> Vec<f64> {
+        self.rows().into_iter().map(|row| row.value).collect()
     }
+
+    /// pycocotools' table, line by line.
+    fn rows(&self) -> Vec<Row> {
+        let [few, some, most] = self.max_detections;
+        let precision = |iou, area, limit, value| Row {
+            title: "Average Precision  (AP)",
+            iou,
+            area,
+            limit,
+            value,
+        };
+        let recall = |iou, area, limit, value| Row {
+            title: "Average Recall     (AR)",
+            iou,
+            area,
+            limit,
+            value,
+        };
+        let mut rows = vec![
+            precision("", "all", self.ap_max_detections, self.ap),
+            precision("0.50", "all", most, self.ap50),
+            precision("0.75", "all", most, self.ap75),
+            precision("", "small", most, self.ap_small),
+            precision("", "medium", most, self.ap_medium),
+            precision("", "large", most, self.ap_large),
+        ];
+        if self.iou_type == IouType::Keypoints {
+            rows.retain(|row| row.area != "small");
+            rows.extend([
+                recall("", "all", most, self.ar100),
+                recall("0.50", "all", most, self.ar50),
+                recall("0.75", "all", most, self.ar75),
+                recall("", "medium", most, self.ar_medium),
+                recall("", "large", most, self.ar_large),
+            ]);
+        } else {
+            rows.extend([
+                recall("", "all", few, self.ar1),
+                recall("", "all", some, self.ar10),
+                recall("", "all", most, self.ar100),
+                recall("", "small", most, self.ar_small),
+                recall("", "medium", most, self.ar_medium),
+                recall("", "large", most, self.ar_large),
+            ]);
+        }
+        rows
+    }
+}
+
+/// A line of pycocotools' table; `iou` is empty for the whole range.
+struct Row {
+    title: &'static str,
+    iou: &'static str,
+    area: &'static str,
+    limit: usize,
+    value: f64,
 }
 
 impl fmt::Display for CocoSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let range = format!("{:.2}:{:.2}", self.iou_range[0], self.iou_range[1]);
-        let range = range.as_str();
-        let [few, some, most] = self.max_detections;
-        let rows = [
-            ("Precision", "(AP)", range, "all", self.ap_max_detections),
-            ("Precision", "(AP)", "0.50", "all", most),
-            ("Precision", "(AP)", "0.75", "all", most),
-            ("Precision", "(AP)", range, "small", most),
-            ("Precision", "(AP)", range, "medium", most),
-            ("Precision", "(AP)", range, "large", most),
-            ("Recall", "(AR)", range, "all", few),
-            ("Recall", "(AR)", range, "all", some),
-            ("Recall", "(AR)", range, "all", most),
-            ("Recall", "(AR)", range, "small", most),
-            ("Recall", "(AR)", range, "medium", most),
-            ("Recall", "(AR)", range, "large", most),
-        ];
-        for ((title, short, iou, area, limit), value) in rows.into_iter().zip(self.stats()) {
-            let title = format!("Average {title}");
+        for Row {
+            title,
+            iou,
+            area,
+            limit,
+            value,
+        } in self.rows()
+        {
+            let iou = if iou.is_empty() { &range } else { iou };
             writeln!(
                 f,
-                " {title:<18} {short} @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = \
-                 {value:.3}"
+                " {title} @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = {value:.3}"
             )?;
         }
         Ok(())

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{VocClass, VocMetric, VocSummary, VocSweep, rounding};
+use super::corners::inclusive;
+use super::{VocClass, VocCurve, VocMetric, VocSummary, VocSweep, rounding};
 use crate::sum::mean;
 use crate::{CocoDataset, Detection, EvalError, by_score};
 
@@ -111,6 +112,32 @@ pub fn evaluate_voc_at(
         .ious
         .iter()
         .map(|&iou| classes.summary(params.metric, iou))
+        .collect())
+}
+
+/// The precision-recall curves behind [`evaluate_voc`], one for each class that has an object which
+/// is not difficult, in ascending order of id.
+///
+/// # Errors
+/// When a detection is on an unlisted image or has no box.
+pub fn voc_curves(
+    truth: &CocoDataset,
+    detections: &[Detection],
+    iou: f64,
+    round: bool,
+) -> Result<Vec<VocCurve>, EvalError> {
+    let classes = Classes::new(truth, detections, round)?;
+    let counted = classes.0.iter().filter(|class| class.positives > 0);
+    Ok(counted
+        .map(|class| {
+            let (recall, precision) = class.curve(iou);
+            VocCurve {
+                category_id: class.id,
+                name: class.name.clone(),
+                recall,
+                precision,
+            }
+        })
         .collect())
 }
 
@@ -248,6 +275,12 @@ impl Class {
     }
 
     fn average_precision(&self, metric: VocMetric, threshold: f64) -> f64 {
+        let (recall, precision) = self.curve(threshold);
+        metric.average_precision(&recall, &precision)
+    }
+
+    /// Recall and precision after each detection.
+    fn curve(&self, threshold: f64) -> (Vec<f64>, Vec<f64>) {
         let mut taken = vec![false; self.objects.len()];
         let (mut hits, mut misses) = (0.0, 0.0);
         let (mut recall, mut precision) = (Vec::new(), Vec::new());
@@ -266,13 +299,8 @@ impl Class {
             recall.push(hits / self.positives as f64);
             precision.push(hits / f64::max(hits + misses, f64::EPSILON));
         }
-        metric.average_precision(&recall, &precision)
+        (recall, precision)
     }
-}
-
-/// VOC's corners: 1-based pixels, both ends included.
-fn inclusive([x, y, width, height]: [f64; 4]) -> [f64; 4] {
-    [x + 1.0, y + 1.0, x + width, y + height]
 }
 
 fn overlap(object: &[f64; 4], found: &[f64; 4]) -> f64 {

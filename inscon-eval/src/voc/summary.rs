@@ -32,6 +32,19 @@ pub struct VocClass {
     pub ap: Option<f64>,
 }
 
+/// Precision against recall of one class: what its average precision is taken of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VocCurve {
+    /// Id of the category.
+    pub category_id: u64,
+    /// Its name.
+    pub name: String,
+    /// Recall after each detection, best score first; never falls.
+    pub recall: Vec<f64>,
+    /// Precision after each detection.
+    pub precision: Vec<f64>,
+}
+
 /// detectron2's numbers: ten thresholds .50, .55, .. .95.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VocSweep {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// The folder of goldens: `INSCON_EVAL_CASES` if set (see `fixtures/generate.py`).
+/// From `INSCON_EVAL_CASES` if it is set and has the file (see `fixtures/generate.py`), else from the
+/// committed folder.
 pub fn fixture<T: DeserializeOwned>(name: &str) -> T {
     let folder = std::env::var_os("INSCON_EVAL_CASES").map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.join(name).is_file());
     let folder =
         folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"));
     read(&folder.join(name))

@@ -28,6 +28,7 @@ fn perfect_detections_score_one_after_a_round_trip() {
                 score: 0.75,
                 bbox: (!mask).then_some(a.bbox),
                 segmentation: mask.then(|| Segmentation::from(&rle)),
+                ..Detection::default()
             }
         };
         toy.truth.annotations.iter().map(detection).collect()
