@@ -261,9 +261,10 @@ impl Columns for TruthRows {
                         crowd = cursor.field("iscrowd", Cursor::flag)?;
                     }
                     b"difficult" => difficult = cursor.field("difficult", Cursor::flag)?,
-                    b"num_keypoints" => {
+                    b"num_keypoints" if !cursor.null()? => {
                         num_keypoints = cursor.field("num_keypoints", Cursor::small)?;
                     }
+                    b"num_keypoints" => {}
                     b"segmentation" if self.wants.masks => {
                         if std::mem::take(&mut mask) {
                             self.masks.pop();
