@@ -14,12 +14,15 @@ const ALL: [IouType; 4] = [
     IouType::Keypoints,
 ];
 
-/// Pools of 1 and 3 threads: the number of pieces that a block is cut into follows them.
+/// The thread that fuzzes as the only one of a pool, which spares handing over, and a pool of 3: a
+/// block is cut into pieces by the number of threads.
 static POOLS: LazyLock<[ThreadPool; 2]> = LazyLock::new(|| {
-    [1, 3].map(|threads| {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.expect("a thread pool")
-    })
+    let pool = |builder: ThreadPoolBuilder| builder.build().expect("a thread pool");
+    let builder = ThreadPoolBuilder::new;
+    [
+        pool(builder().num_threads(1).use_current_thread()),
+        pool(builder().num_threads(3)),
+    ]
 });
 
 /// Hands out a few bytes at a time.
@@ -36,7 +39,8 @@ impl Read for Drip<'_> {
 }
 
 /// `GroundTruth::read` of every kind: the same columns, or the same message with a byte of the
-/// file, from one thread, from three, and from a reader of few bytes; and the columns that serde's
+/// file, from one thread and from three, out of
+/// a reader of few bytes; and the columns that serde's
 /// reading gives, if serde accepts the text.
 pub fn truth_json(text: &[u8]) {
     let data = serde_json::from_slice::<CocoDataset>(text).ok();
@@ -68,17 +72,27 @@ fn agreed<T: std::fmt::Debug + Send>(
     text: &[u8],
     read: impl Fn(Drip<'_>) -> Result<T, EvalError> + Sync,
 ) -> Result<String, String> {
-    let mut told = POOLS.iter().map(|pool| {
+    // Three threads take their time to wake up: for every eighth text only.
+    let sum: usize = text.iter().map(|&byte| usize::from(byte)).sum();
+    let pools = if sum.is_multiple_of(8) { 2 } else { 1 };
+    let mut told = POOLS.iter().take(pools).map(|pool| {
         let result = pool.install(|| read(Drip(text)));
         if let Err(EvalError::Json { offset, .. }) = &result {
-            assert!(*offset <= text.len() as u64, "{result:?} of {} bytes", text.len());
+            assert!(
+                *offset <= text.len() as u64,
+                "{result:?} of {} bytes",
+                text.len()
+            );
         }
         result
             .map(|columns| shown(&columns))
             .map_err(|error| error.to_string())
     });
-    let first = told.next().expect("two pools");
-    assert!(told.all(|other| other == first), "threads disagree: {first:?}");
+    let first = told.next().expect("a pool");
+    assert!(
+        told.all(|other| other == first),
+        "threads disagree: {first:?}"
+    );
     first
 }
 

@@ -76,7 +76,11 @@ pub fn rle_text(input: &TwoMasks) {
         for intersect in [false, true] {
             let merged = Rle::merge(&[first.clone(), second.clone()], intersect);
             let area = merged.expect("of one size").area();
-            let expected = if intersect { both } else { count(|a, b| a + b > 0) };
+            let expected = if intersect {
+                both
+            } else {
+                count(|a, b| a + b > 0)
+            };
             assert_eq!(f64::from(area), expected);
         }
     }
