@@ -7,6 +7,8 @@ impl Rle {
     /// (rounded, at least one pixel, measured along the axes) of its edge or of the image's edge:
     /// `mask_to_boundary` of `boundary-iou-api`, whose ratio is 0.02.
     ///
+    /// Takes two bytes for each pixel of the image, and time for each, however few runs there are.
+    ///
     /// ```
     /// let square = inscon_eval::Rle::encode(&[1; 25], 5, 5);
     /// assert_eq!(square.boundary(0.02).area(), 16);
@@ -18,7 +20,9 @@ impl Rle {
             return self.clone();
         }
         let diagonal = ((h * h + w * w) as f64).sqrt();
-        let reach = (dilation_ratio * diagonal).round_ties_even().max(1.0) as usize;
+        let reach = (dilation_ratio * diagonal).round_ties_even().max(1.0);
+        // Wider than the image is as good as wider still.
+        let reach = (reach as usize).min(h.max(w));
         // Column by column: what is left after eroding along the column.
         let mut mask = vec![0_u8; h * w];
         let mut eroded = vec![0_u8; h * w];
@@ -89,6 +93,20 @@ mod tests {
                 u8::from(at(y, x) && !whole)
             })
             .collect()
+    }
+
+    #[test]
+    fn any_ratio_is_some_width() {
+        let square = Rle::encode(&[1; 25], 5, 5);
+        for (ratio, area) in [
+            (f64::NAN, 16),
+            (-1.0, 16),
+            (0.3, 24),
+            (f64::MAX, 25),
+            (f64::INFINITY, 25),
+        ] {
+            assert_eq!(square.boundary(ratio).area(), area, "{ratio}");
+        }
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl Rle {
         }
     }
 
-    /// The row-major picture `[height, width]` of 0 and 1.
+    /// The row-major picture `[height, width]` of 0 and 1: a byte for each pixel, however few runs
+    /// there are.
     #[must_use]
     pub fn decode(&self) -> Vec<u8> {
         let (h, w) = (self.height as usize, self.width as usize);
@@ -117,7 +118,8 @@ impl Rle {
     }
 
     /// The union of polygons `[x0, y0, x1, y1, ..]` in pixels, each rasterised as pycocotools'
-    /// `frPoly` does.
+    /// `frPoly` does. Time and memory follow the columns of the image that the edges cross, not how
+    /// long the edges are: at most the width for each edge.
     ///
     /// # Errors
     /// When there is no polygon or the first has fewer than three points (pycocotools refuses
@@ -143,7 +145,8 @@ impl Rle {
         Self::merge(&parts, false)
     }
 
-    /// The mask of pycocotools' compressed text.
+    /// The mask of pycocotools' compressed text. Takes four bytes of memory for each of its bytes,
+    /// whatever the size of the mask.
     ///
     /// # Errors
     /// When the text is malformed or its runs do not add up to `height * width`.

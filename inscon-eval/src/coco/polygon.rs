@@ -193,6 +193,20 @@ mod tests {
         }
     }
 
+    /// Walking would take a thousand million steps an edge.
+    #[test]
+    fn far_corners_cost_no_more_than_near_ones() {
+        let near = rasterize(&[-60.0, -60.0, 60.0, 60.0, -60.0, 60.0], 30, 40).unwrap();
+        let far = rasterize(&[-1e8, -1e8, 1e8, 1e8, -1e8, 1e8], 30, 40).unwrap();
+        assert_eq!(far, near);
+        // Almost upright: the column where the line passes is looked for among its steps.
+        for (x, y) in [(1.0, 1e8), (7.0, 9.9e7), (1e4, 1e8), (1e8, 3.0)] {
+            let counts = rasterize(&[-x, -y, x, y, -x, y], 30, 40).unwrap();
+            assert_eq!(counts.iter().sum::<u32>(), 1200);
+            assert!(counts.len() <= 3 * 40 + 1, "{counts:?}");
+        }
+    }
+
     #[test]
     fn outside_and_nonsense() {
         assert_eq!(

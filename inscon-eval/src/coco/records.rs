@@ -32,9 +32,10 @@ impl Columns for TruthRows {
                         crowd = cursor.field("iscrowd", Cursor::flag)?;
                     }
                     b"difficult" => difficult = cursor.field("difficult", Cursor::flag)?,
-                    b"num_keypoints" => {
+                    b"num_keypoints" if !cursor.null()? => {
                         num_keypoints = cursor.field("num_keypoints", Cursor::small)?;
                     }
+                    b"num_keypoints" => {}
                     b"segmentation" if self.wants.masks => {
                         if std::mem::take(&mut mask) {
                             self.masks.pop();
@@ -182,14 +183,15 @@ pub(super) fn first_kind(cursor: &mut Cursor<'_>) -> Result<Option<ResultKind>, 
     let (mut bbox, mut mask, mut keypoints) = (false, false, false);
     cursor.object(|cursor, key| match key {
         b"bbox" => read_box(cursor).map(|found| bbox = found.is_some()),
-        b"segmentation" => {
+        b"segmentation" if !cursor.null()? => {
             mask = true;
             cursor.skip()
         }
-        b"keypoints" => {
+        b"keypoints" if !cursor.null()? => {
             keypoints = true;
             cursor.skip()
         }
+        b"segmentation" | b"keypoints" => Ok(()),
         _ => cursor.skip(),
     })?;
     Ok(Some(match (bbox, mask, keypoints) {

@@ -275,8 +275,10 @@ impl<'a> Cursor<'a> {
         if matches!(digits, [b'0', b'0'..=b'9', ..]) {
             return self.bad("a number starts with 0");
         }
-        if rest[length - 1] == b'.' {
-            return self.bad("a number ends with `.`");
+        if let Some(point) = memchr::memchr(b'.', &rest[..length])
+            && !rest[point + 1].is_ascii_digit()
+        {
+            return self.bad("no digit after `.`");
         }
         if matches!(rest[length], b'.' | b'e' | b'E') {
             return self.bad("not a number");
@@ -414,7 +416,7 @@ mod tests {
         assert!(float("NaN,").unwrap().is_nan());
         for text in [
             "01,", "1.,", "-,", "-a,", "+1,", ".5,", "1e,", "1e+,", "inf,", "nan,", "Nan,",
-            "1.2.3,",
+            "1.2.3,", "1.e5,", "-0.e0,",
         ] {
             assert!(matches!(float(text), Err(Stop::Bad(_))), "{text}");
         }

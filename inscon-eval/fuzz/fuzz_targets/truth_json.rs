@@ -1,0 +1,4 @@
+//! See [`inscon_eval_fuzz::truth_json`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &[u8]| inscon_eval_fuzz::truth_json(text));
