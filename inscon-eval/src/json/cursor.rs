@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::pieces::{is_cut, short_decimal, unescape};
+use super::pieces::{is_cut, quote_within_eight, short_decimal, unescape};
 
 /// Why reading stopped.
 #[derive(Debug)]
@@ -164,21 +164,16 @@ impl<'a> Cursor<'a> {
         let start = self.at + 1;
         let mut at = start;
         let mut escaped = false;
-        // Keys are short: byte by byte first, then in long strides.
-        let near = (start + 16).min(self.text.len());
         loop {
-            let stop = match self.text[at.min(near)..near]
-                .iter()
-                .position(|&b| b == b'"' || b == b'\\')
-            {
-                Some(offset) => at + offset,
-                None => {
-                    let from = at.max(near);
-                    match memchr::memchr2(b'"', b'\\', &self.text[from..]) {
-                        Some(offset) => from + offset,
-                        None => return Err(Stop::End),
-                    }
-                }
+            // Keys are short.
+            let near = quote_within_eight(self.text, at).map(|offset| at + offset);
+            let near = near.or_else(|| quote_within_eight(self.text, at + 8).map(|o| at + 8 + o));
+            let stop = match near {
+                Some(stop) => stop,
+                None => match memchr::memchr2(b'"', b'\\', &self.text[at..]) {
+                    Some(offset) => at + offset,
+                    None => return Err(Stop::End),
+                },
             };
             if self.text[stop] == b'"' {
                 self.at = stop + 1;
