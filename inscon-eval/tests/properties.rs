@@ -273,3 +273,58 @@ fn corrected_mode_mends_what_strict_mode_copies() {
     assert_eq!(evaluate([1, 2], [1, 10, 50], Mode::Strict).ap, -1.0);
     assert!(evaluate([1, 2], [1, 10, 50], Mode::Corrected).ap > 0.99);
 }
+
+#[test]
+fn limits_that_occur_twice_are_paired_as_numpy_does() {
+    // Two ranges called `all`, of which only the first holds the object, and two limits of 100:
+    // numpy pairs range 0 with limit 0 and range 1 with limit 1.
+    let data = dataset();
+    let found = [Detection::of_box(1, 1, 0.5, [1.0, 0.0, 2.0, 2.5])];
+    let mut params = CocoParams::new(IouType::Bbox);
+    params.area_ranges.truncate(2);
+    params.area_ranges[1].label = "all".into();
+    params.area_ranges[1].max = 4.0;
+    params.max_detections = vec![100, 100];
+    let evaluation = evaluate_coco(&data, &found, &params).unwrap();
+    let pair = |a: usize, m: usize| -> Vec<f64> {
+        let view = evaluation.precision.view();
+        let (t, r, k) = (10, 101, 1);
+        (0..t * r * k)
+            .map(|i| view[[i / (r * k), i / k % r, i % k, a, m]])
+            .filter(|&v| v > -1.0)
+            .collect()
+    };
+    let both: Vec<f64> = [pair(0, 0), pair(1, 1)].concat();
+    let mean = both.iter().sum::<f64>() / both.len() as f64;
+    assert!((evaluation.summary().ap - mean).abs() < 1e-12);
+}
+
+#[test]
+fn keypoints_without_a_number_have_no_extent() {
+    let mut data = dataset();
+    data.annotations.truncate(1);
+    data.annotations[0].keypoints = Some(vec![1.0, 1.0, 2.0, 3.0, 2.0, 2.0]);
+    data.annotations[0].num_keypoints = Some(2);
+    let mut params = CocoParams::new(IouType::Keypoints);
+    params.keypoint_sigmas = vec![0.1, 0.1];
+    params.area_ranges[0].min = 0.5;
+    // An area of 0 is out of the range, one that is NaN is out of none.
+    for (x, missed) in [(900.0, false), (f64::NAN, true)] {
+        let detection = |score, at| Detection {
+            image_id: 1,
+            category_id: 1,
+            score,
+            keypoints: Some(vec![at, 900.0, 2.0, 900.0, 900.0, 2.0]),
+            ..Detection::default()
+        };
+        let hit = Detection {
+            keypoints: data.annotations[0].keypoints.clone(),
+            ..detection(0.1, 0.0)
+        };
+        let ap = evaluate_coco(&data, &[detection(0.9, x), hit], &params)
+            .unwrap()
+            .summary()
+            .ap;
+        assert_eq!(ap < 0.9, missed, "{x}: {ap}");
+    }
+}

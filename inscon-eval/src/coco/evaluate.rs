@@ -103,7 +103,7 @@ pub fn evaluate(
     let outcomes: Vec<Result<(), EvalError>> = tables
         .par_iter_mut()
         .enumerate()
-        .with_max_len(1)
+        .with_max_len(classes_at_once(grouping.categories.len()))
         .map_init(
             || Scratch::new(grouping.images.len()),
             |scratch, (k, table)| {
@@ -140,6 +140,12 @@ pub fn evaluate(
         recall: shaped(Array4::from_shape_vec((k, a, m, t), recall), [3, 0, 1, 2]),
         scores: five(scores),
     })
+}
+
+/// How many of `count` classes one thread takes in a row: few enough that uneven ones do not leave a
+/// thread waiting, and enough that its memory is used again.
+pub(super) fn classes_at_once(count: usize) -> usize {
+    (count / (rayon::current_num_threads() * 8)).max(1)
 }
 
 /// `count` parts of one length, which may be 0.

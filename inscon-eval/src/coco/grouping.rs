@@ -91,6 +91,13 @@ impl Grouping {
             categories = unique(categories);
         }
         let classes = unique_in_order(&categories);
+        let records = results.len().max(truth.len());
+        if (categories.len() - classes.len()).saturating_mul(records) >= u32::MAX as usize {
+            return Err(EvalError::Params {
+                name: "category_ids",
+                problem: "a class is listed so often that its records would be billions; list it once",
+            });
+        }
         let place = Place {
             images: ranks,
             categories: Ranks::new(&classes),

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::class::{Job, Scratch, Table};
-use super::evaluate::prepare;
+use super::evaluate::{classes_at_once, prepare};
 use super::grouping::Member;
 use super::{CocoParams, GroundTruth, Results};
 use crate::EvalError;
@@ -52,7 +52,7 @@ pub(crate) fn gather(
         .categories
         .par_iter()
         .enumerate()
-        .with_max_len(1)
+        .with_max_len(classes_at_once(grouping.categories.len()))
         .map_init(
             || (Scratch::new(grouping.images.len()), vec![0.0; cells]),
             |(scratch, recall), (k, &category)| {

@@ -227,8 +227,13 @@ impl<'a> Overlaps<'a> {
         let points = self.results.keypoints.get(index);
         let side = |axis: usize| {
             let values = points.iter().skip(axis).step_by(3).copied();
+            // As numpy: NaN if one is.
             let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-                (low.min(v), high.max(v))
+                if v.is_nan() || low.is_nan() {
+                    (f64::NAN, f64::NAN)
+                } else {
+                    (low.min(v), high.max(v))
+                }
             });
             (low, high - low)
         };

@@ -245,11 +245,14 @@ impl CocoEvaluation {
                 values(t, a, m, &mut kept);
                 continue;
             }
-            // Several of one label or limit, interleaved as numpy does.
-            let lists: Vec<Vec<f64>> = areas
-                .iter()
-                .flat_map(|&a| limits.iter().map(move |&m| (a, m)))
-                .map(|(a, m)| {
+            // Several of one label or limit: numpy pairs them, and interleaves the pairs.
+            let pairs = areas.len().max(limits.len());
+            if areas.is_empty() || limits.is_empty() {
+                continue;
+            }
+            let lists: Vec<Vec<f64>> = (0..pairs)
+                .map(|i| {
+                    let (a, m) = (areas[i % areas.len()], limits[i % limits.len()]);
                     let mut list = Vec::new();
                     values(t, a, m, &mut list);
                     list
