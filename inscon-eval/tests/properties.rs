@@ -305,13 +305,18 @@ fn keypoints_without_a_number_have_no_extent() {
     data.annotations.truncate(1);
     data.annotations[0].keypoints = Some(vec![1.0, 1.0, 2.0, 3.0, 2.0, 2.0]);
     data.annotations[0].num_keypoints = Some(2);
+    // An image with nothing to find: there, NaN overlaps nothing.
+    data.images.push(Image {
+        id: 2,
+        ..data.images[0].clone()
+    });
     let mut params = CocoParams::new(IouType::Keypoints);
     params.keypoint_sigmas = vec![0.1, 0.1];
     params.area_ranges[0].min = 0.5;
     // An area of 0 is out of the range, one that is NaN is out of none.
     for (x, missed) in [(900.0, false), (f64::NAN, true)] {
-        let detection = |score, at| Detection {
-            image_id: 1,
+        let detection = |image_id, score, at| Detection {
+            image_id,
             category_id: 1,
             score,
             keypoints: Some(vec![at, 900.0, 2.0, 900.0, 900.0, 2.0]),
@@ -319,9 +324,9 @@ fn keypoints_without_a_number_have_no_extent() {
         };
         let hit = Detection {
             keypoints: data.annotations[0].keypoints.clone(),
-            ..detection(0.1, 0.0)
+            ..detection(1, 0.1, 0.0)
         };
-        let ap = evaluate_coco(&data, &[detection(0.9, x), hit], &params)
+        let ap = evaluate_coco(&data, &[detection(2, 0.9, x), hit], &params)
             .unwrap()
             .summary()
             .ap;
