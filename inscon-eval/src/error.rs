@@ -218,6 +218,20 @@ pub enum RleError {
     /// A coordinate that is no number, or absurdly far away.
     #[error("polygon coordinate {0} is not a finite number within 1e8")]
     Coordinate(f64),
+    /// A polygon on an image of absurd width.
+    #[error("a polygon crosses more than {0} columns of pixels; is the image's `width` right?")]
+    Crossings(usize),
+    /// A boundary is found pixel by pixel, and these are too many.
+    #[error(
+        "the boundary of a mask of {height}x{width} takes more than 2^28 pixels; \
+         is its `size` right?"
+    )]
+    BoundarySize {
+        /// Height of the mask.
+        height: u32,
+        /// Width of the mask.
+        width: u32,
+    },
     /// A polygon cannot be drawn on nothing.
     #[error("the image is {height}x{width}; polygons need its `height` and `width`")]
     NoImage {

@@ -333,3 +333,57 @@ fn keypoints_without_a_number_have_no_extent() {
         assert_eq!(ap < 0.9, missed, "{x}: {ap}");
     }
 }
+
+#[test]
+fn a_short_file_cannot_claim_the_memory() {
+    let refusal = |data: &CocoDataset, found: &[Detection], params: &CocoParams| {
+        evaluate_coco(data, found, params).unwrap_err().to_string()
+    };
+    // Classes without end.
+    let mut many = dataset();
+    many.categories = (0..100_000)
+        .map(|id| Category {
+            id,
+            ..Category::default()
+        })
+        .collect();
+    let message = refusal(&many, &[], &CocoParams::new(IouType::Bbox));
+    assert!(
+        message.contains("category_ids") && message.contains("2^28"),
+        "{message}"
+    );
+    // A class so often that its records are billions.
+    let mut params = CocoParams::new(IouType::Bbox);
+    params.use_categories = false;
+    params.category_ids = Some(vec![1; 1 << 22]);
+    let found = vec![Detection::of_box(1, 1, 0.5, [0.0, 0.0, 1.0, 1.0]); 2000];
+    assert!(refusal(&dataset(), &found, &params).contains("list it once"));
+    // An outline on an image of absurd width.
+    let mut wide = dataset();
+    (wide.images[0].width, wide.images[0].height) = (100_000_000, 2);
+    let outline = vec![0.0, 0.0, 1e8, 0.0, 1e8, 0.9, 0.0, 0.9];
+    wide.annotations[0].segmentation = Some(Segmentation::Polygons(vec![outline]));
+    let found = [Detection {
+        segmentation: Some(Segmentation::from(&Rle::encode(&[1], 1, 1))),
+        ..Detection::of_box(1, 1, 0.5, [0.0, 0.0, 1.0, 1.0])
+    }];
+    let message = refusal(&wide, &found, &CocoParams::new(IouType::Segm));
+    assert!(
+        message.contains("annotation 1") && message.contains("`width`"),
+        "{message}"
+    );
+    // The boundary of a mask that claims four billion pixels.
+    let mut large = dataset();
+    let rle = Rle::new(65_535, 65_535, vec![0, 65_535 * 65_535]).unwrap();
+    large.annotations.truncate(1);
+    large.annotations[0].segmentation = Some(Segmentation::from(&rle));
+    let found = [Detection {
+        segmentation: Some(Segmentation::from(&rle)),
+        ..Detection::of_box(1, 1, 0.5, [0.0, 0.0, 1.0, 1.0])
+    }];
+    let message = refusal(&large, &found, &CocoParams::new(IouType::Boundary));
+    assert!(
+        message.contains("65535x65535") && message.contains("`size`"),
+        "{message}"
+    );
+}

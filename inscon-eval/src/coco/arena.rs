@@ -12,7 +12,7 @@ pub(crate) struct Masks {
     /// Compressed run lengths.
     text: Vec<u8>,
     /// Lengths of polygons.
-    polygons: Vec<u32>,
+    polygons: Vec<usize>,
     /// Their coordinates.
     coordinates: Vec<f64>,
 }
@@ -24,11 +24,11 @@ enum Entry {
         height: u32,
         width: u32,
         start: usize,
-        len: u32,
+        len: usize,
     },
     Polygons {
         first: usize,
-        count: u32,
+        count: usize,
         start: usize,
     },
 }
@@ -44,7 +44,7 @@ pub(crate) enum MaskRef<'a> {
     },
     /// Lengths of the polygons, and their coordinates one after the other.
     Polygons {
-        lengths: &'a [u32],
+        lengths: &'a [usize],
         coordinates: &'a [f64],
     },
 }
@@ -61,15 +61,15 @@ impl Masks {
             } => Some(MaskRef::Rle {
                 height,
                 width,
-                text: &self.text[start..start + len as usize],
+                text: &self.text[start..start + len],
             }),
             Entry::Polygons {
                 first,
                 count,
                 start,
             } => {
-                let lengths = &self.polygons[first..first + count as usize];
-                let total = lengths.iter().map(|&len| len as usize).sum::<usize>();
+                let lengths = &self.polygons[first..first + count];
+                let total = lengths.iter().sum::<usize>();
                 Some(MaskRef::Polygons {
                     lengths,
                     coordinates: &self.coordinates[start..start + total],
@@ -88,12 +88,12 @@ impl Masks {
             Some(Segmentation::Polygons(polygons)) => {
                 let (first, start) = (self.polygons.len(), self.coordinates.len());
                 for polygon in polygons {
-                    self.polygons.push(polygon.len() as u32);
+                    self.polygons.push(polygon.len());
                     self.coordinates.extend_from_slice(polygon);
                 }
                 Entry::Polygons {
                     first,
-                    count: polygons.len() as u32,
+                    count: polygons.len(),
                     start,
                 }
             }
@@ -110,7 +110,7 @@ impl Masks {
                     height: *height,
                     width: *width,
                     start,
-                    len: (self.text.len() - start) as u32,
+                    len: self.text.len() - start,
                 }
             }
         };
@@ -154,12 +154,12 @@ impl Masks {
                 self.coordinates.push(cursor.float()?);
                 Ok(())
             })?;
-            self.polygons.push((self.coordinates.len() - before) as u32);
+            self.polygons.push(self.coordinates.len() - before);
             Ok(())
         })?;
         Ok(Entry::Polygons {
             first,
-            count: (self.polygons.len() - first) as u32,
+            count: self.polygons.len() - first,
             start,
         })
     }
@@ -206,7 +206,7 @@ impl Masks {
                 height,
                 width,
                 start,
-                len: (self.text.len() - start) as u32,
+                len: self.text.len() - start,
             }),
             (None, _) => cursor.bad("run lengths without `size`"),
             (_, false) => cursor.bad("run lengths without `counts`"),
@@ -275,7 +275,7 @@ impl MaskRef<'_> {
                 let polygons: Vec<Vec<f64>> = lengths
                     .iter()
                     .map(|&len| {
-                        let (polygon, left) = rest.split_at(len as usize);
+                        let (polygon, left) = rest.split_at(len);
                         rest = left;
                         polygon.to_vec()
                     })

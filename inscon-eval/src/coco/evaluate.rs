@@ -85,6 +85,7 @@ pub fn evaluate(
         params.area_ranges.len(),
         params.max_detections.len(),
     ];
+    check_size(&[k, a, m, t, r])?;
     let mut precision = vec![-1.0; k * a * m * t * r];
     let mut scores = precision.clone();
     let mut recall = vec![-1.0; k * a * m * t];
@@ -139,6 +140,20 @@ pub fn evaluate(
         precision: five(precision),
         recall: shaped(Array4::from_shape_vec((k, a, m, t), recall), [3, 0, 1, 2]),
         scores: five(scores),
+    })
+}
+
+/// Refuses arrays of more than 2^28 numbers (2 GiB): a short file can list any number of classes.
+pub(crate) fn check_size(axes: &[usize]) -> Result<(), EvalError> {
+    let size = axes
+        .iter()
+        .try_fold(1_usize, |size, &n| size.checked_mul(n));
+    if size.is_some_and(|size| size <= 1 << 28) {
+        return Ok(());
+    }
+    Err(EvalError::Params {
+        name: "category_ids",
+        problem: "classes times thresholds make arrays of more than 2^28 numbers; evaluate some classes at a time",
     })
 }
 

@@ -119,12 +119,12 @@ impl Rle {
 
     /// The union of polygons `[x0, y0, x1, y1, ..]` in pixels, each rasterised as pycocotools'
     /// `frPoly` does. Time and memory follow the columns of the image that the edges cross, not how
-    /// long the edges are: at most the width for each edge.
+    /// long the edges are: at most the width for each edge, and at most 2^24 for a polygon.
     ///
     /// # Errors
     /// When there is no polygon or the first has fewer than three points (pycocotools refuses
-    /// that as well; later ones may be degenerate), a coordinate is not finite, or the image has
-    /// no pixels or too many.
+    /// that as well; later ones may be degenerate), a coordinate is not finite, the image has no
+    /// pixels or too many, or a polygon crosses more than 2^24 of its columns.
     pub fn from_polygons(polygons: &[Vec<f64>], height: u32, width: u32) -> Result<Self, RleError> {
         let first = polygons.first().map_or(0, Vec::len);
         if first <= 4 {
@@ -133,16 +133,16 @@ impl Rle {
         if pixels(height, width)? == 0 {
             return Err(RleError::NoImage { height, width });
         }
-        let parts = polygons.iter().map(|xy| {
+        // One after the other: of many polygons only the union so far is kept.
+        let mut union: Option<Vec<u32>> = None;
+        for xy in polygons {
             let counts = polygon::rasterize(xy, height, width)?;
-            Ok(Self {
-                height,
-                width,
-                counts,
-            })
-        });
-        let parts = parts.collect::<Result<Vec<_>, RleError>>()?;
-        Self::merge(&parts, false)
+            union = Some(match union {
+                None => counts,
+                Some(union) => runs::merge(&union, &counts, false),
+            });
+        }
+        Ok(Self::unchecked(height, width, union.unwrap_or_default()))
     }
 
     /// The mask of pycocotools' compressed text. Takes four bytes of memory for each of its bytes,

@@ -33,6 +33,7 @@ pub(crate) use class::{Job, Scratch, Table};
 pub use columns::{GroundTruth, Results};
 pub(crate) use columns::{ImageRow, ResultKind, TruthRows, open};
 pub use dataset::*;
+pub(crate) use evaluate::check_size;
 pub use evaluate::*;
 pub(crate) use grouping::{Member, Place, Sorted};
 pub(crate) use ids::{Ranks, unique};

@@ -5,7 +5,7 @@ use super::columns::{CROWD, HAS_BOX, ResultKind, TruthRows};
 use super::grouping::Member;
 use super::spans::Spans;
 use super::{CocoParams, IouType, Mode, Results, box_iou, oks};
-use crate::{EvalError, Owner};
+use crate::{EvalError, Owner, RleError};
 
 /// The truths of one class, and one detection at a time.
 pub(super) struct Overlaps<'a> {
@@ -23,10 +23,19 @@ pub(super) struct Overlaps<'a> {
     found: Vec<[f64; 4]>,
     /// Masks of the truths, decoded when first needed.
     masks: Vec<Option<Mask>>,
+    /// Runs of those that are decoded.
+    held: usize,
     /// The mask of the detection at hand.
     current: Mask,
     decoded: Option<u32>,
 }
+
+/// Decoded truths of one class are kept while they are of fewer runs than this (256 MiB); then they
+/// are forgotten, and decoded again where they are needed again.
+const MOST_HELD: usize = 1 << 26;
+
+/// Boundaries are found pixel by pixel; masks of more are refused.
+const MOST_PIXELS: u64 = 1 << 28;
 
 /// A decoded mask.
 #[derive(Default)]
@@ -82,6 +91,7 @@ impl<'a> Overlaps<'a> {
             boxes,
             found,
             masks,
+            held: 0,
             current: Mask::default(),
             decoded: None,
         })
@@ -168,8 +178,12 @@ impl<'a> Overlaps<'a> {
                     let mut iou = self.current.spans.iou(&truth.spans, crowd, lowest);
                     if self.params.iou_type == IouType::Boundary && reaches(iou, lowest) {
                         let ratio = self.params.boundary_dilation;
-                        let a = self.current.boundary(ratio);
-                        iou = iou.min(a.iou(truth.boundary(ratio), crowd, lowest));
+                        let owner = Owner::Detection(index);
+                        let found = self.current.boundary(ratio, owner)?;
+                        let member = self.members[g as usize];
+                        let owner = Owner::Annotation(self.truth.ids[member.index as usize]);
+                        let truth = truth.boundary(ratio, owner)?;
+                        iou = iou.min(found.iou(truth, crowd, lowest));
                     }
                     if reaches(iou, lowest) {
                         found.push((g, iou));
@@ -278,6 +292,10 @@ impl<'a> Overlaps<'a> {
         let owner = Owner::Annotation(self.truth.ids[member.index as usize]);
         let mask = self.truth.masks.get(member.index as usize);
         let mask = mask.ok_or(EvalError::MissingMask { owner })?;
+        if self.held > MOST_HELD {
+            self.masks.fill_with(|| None);
+            self.held = 0;
+        }
         let mut decoded = Mask::default();
         fill(
             &mut decoded.spans,
@@ -285,6 +303,7 @@ impl<'a> Overlaps<'a> {
             self.sizes[member.image as usize],
             owner,
         )?;
+        self.held += decoded.spans.runs();
         self.masks[g as usize] = Some(decoded);
         Ok(())
     }
@@ -298,9 +317,15 @@ pub(super) fn reaches(iou: f64, lowest: f64) -> bool {
 }
 
 impl Mask {
-    fn boundary(&mut self, ratio: f64) -> &Spans {
-        self.boundary
-            .get_or_insert_with(|| Spans::of(self.spans.to_rle().boundary(ratio)))
+    fn boundary(&mut self, ratio: f64, owner: Owner) -> Result<&Spans, EvalError> {
+        if self.spans.pixels() > MOST_PIXELS {
+            let (height, width) = self.spans.size();
+            let source = RleError::BoundarySize { height, width };
+            return Err(EvalError::Mask { owner, source });
+        }
+        Ok(self
+            .boundary
+            .get_or_insert_with(|| Spans::of(self.spans.to_rle().boundary(ratio))))
     }
 }
 

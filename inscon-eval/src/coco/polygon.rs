@@ -8,6 +8,10 @@ const SCALE: f64 = 5.0;
 /// Beyond this a coordinate on the fine grid would not fit 32 bits.
 const FARTHEST: f64 = 1e8;
 
+/// More crossings than this are refused: no outline on a real image has them, while a short text can
+/// claim an image so wide that its edges would fill the memory.
+const MOST_CROSSINGS: usize = 1 << 24;
+
 /// The column-major runs of the polygon `[x0, y0, x1, y1, ..]` on an image of `height * width`
 /// pixels (at least one, at most `u32::MAX`).
 pub(super) fn rasterize(xy: &[f64], height: u32, width: u32) -> Result<Vec<u32>, RleError> {
@@ -27,7 +31,7 @@ pub(super) fn rasterize(xy: &[f64], height: u32, width: u32) -> Result<Vec<u32>,
         found: Vec::new(),
     };
     for (i, &start) in points.iter().enumerate() {
-        crossings.edge(start, points[(i + 1) % points.len()]);
+        crossings.edge(start, points[(i + 1) % points.len()])?;
     }
     Ok(runs(crossings.found, height * width))
 }
@@ -47,7 +51,7 @@ struct Crossings {
 }
 
 impl Crossings {
-    fn edge(&mut self, start: [i32; 2], end: [i32; 2]) {
+    fn edge(&mut self, start: [i32; 2], end: [i32; 2]) -> Result<(), RleError> {
         let span = [(end[0] - start[0]).abs(), (end[1] - start[1]).abs()];
         // The axis that advances by one each step; the other one is interpolated.
         let (main, side) = if span[0] >= span[1] { (0, 1) } else { (1, 0) };
@@ -58,20 +62,20 @@ impl Crossings {
         };
         let length = span[main];
         if length == 0 {
-            return;
+            return Ok(());
         }
         let slope = f64::from(to[side] - from[side]) / f64::from(length);
         let at = |step: i32| (f64::from(from[side]) + slope * f64::from(step) + 0.5) as i32;
         if main == 0 {
-            for x in self.columns(from[0], to[0]) {
+            for x in self.columns(from[0], to[0])? {
                 let step = x as i32 * 5 + 2 - from[0];
                 self.cross(x, at(step).min(at(step + 1)));
             }
-            return;
+            return Ok(());
         }
         // `at` never falls, or never rises, from step to step, and by one at most.
         let (first, last) = (at(0), at(length));
-        for x in self.columns(first.min(last), first.max(last)) {
+        for x in self.columns(first.min(last), first.max(last))? {
             let left = x as i32 * 5 + 2;
             let passed = |step: i32| (at(step) > left) == (last > left);
             let guess = (f64::from(left) + 0.5 - f64::from(from[0])) / slope;
@@ -84,12 +88,17 @@ impl Crossings {
             }
             self.cross(x, from[1] + step - 1);
         }
+        Ok(())
     }
 
-    /// The columns x with `low` <= 5 x + 2 < `high`.
-    fn columns(&self, low: i32, high: i32) -> std::ops::Range<u32> {
+    /// The columns x with `low` <= 5 x + 2 < `high`, if there is room for their crossings.
+    fn columns(&self, low: i32, high: i32) -> Result<std::ops::Range<u32>, RleError> {
         let up = |u: i32| (i64::from(u) + 2).div_euclid(5).clamp(0, self.width.into()) as u32;
-        up(low)..up(high)
+        let columns = up(low)..up(high);
+        if self.found.len() + columns.len() > MOST_CROSSINGS {
+            return Err(RleError::Crossings(MOST_CROSSINGS));
+        }
+        Ok(columns)
     }
 
     fn cross(&mut self, x: u32, v: i32) {
@@ -205,6 +214,14 @@ mod tests {
             assert_eq!(counts.iter().sum::<u32>(), 1200);
             assert!(counts.len() <= 3 * 40 + 1, "{counts:?}");
         }
+    }
+
+    #[test]
+    fn a_width_that_cannot_be_is_refused() {
+        let wide = [0.0, 0.0, 1e8, 0.0, 1e8, 0.9, 0.0, 0.9];
+        let error = rasterize(&wide, 2, 100_000_000).unwrap_err();
+        assert_eq!(error, RleError::Crossings(MOST_CROSSINGS));
+        assert!(rasterize(&wide, 2, 1_000_000).is_ok());
     }
 
     #[test]

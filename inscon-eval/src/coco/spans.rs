@@ -48,6 +48,21 @@ impl Spans {
         Rle::unchecked(self.height, self.width, self.counts.clone())
     }
 
+    /// How many pixels the whole picture has.
+    pub(super) fn pixels(&self) -> u64 {
+        u64::from(self.height) * u64::from(self.width)
+    }
+
+    /// Height and width.
+    pub(super) fn size(&self) -> (u32, u32) {
+        (self.height, self.width)
+    }
+
+    /// How many runs it holds.
+    pub(super) fn runs(&self) -> usize {
+        self.counts.len()
+    }
+
     pub(super) fn area(&self) -> u32 {
         self.area
     }

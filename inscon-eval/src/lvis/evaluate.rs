@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::grouping::Grouping;
 use super::{Frequency, LvisParams, LvisTruth};
-use crate::coco::{Job, Member, Scratch, Table};
+use crate::coco::{Job, Member, Scratch, Table, check_size};
 use crate::{EvalError, Results};
 
 /// Precision and recall of every threshold, class and area range.
@@ -99,6 +99,7 @@ pub fn evaluate_lvis(
         grouping.categories.len(),
         params.area_ranges.len(),
     ];
+    check_size(&[k, a, t, r])?;
     let mut precision = vec![-1.0; k * a * t * r];
     let mut recall = vec![-1.0; k * a * t];
     // `chunks` of 0 would panic.
