@@ -1,8 +1,9 @@
 //! Masks survive their encodings, and nothing a file can say makes the crate panic.
 
 use inscon_eval::{
-    Annotation, Category, CocoDataset, CocoParams, Detection, EvalError, Image, IouType, Mode, Rle,
-    Segmentation, evaluate_coco, load_detections, save_detections,
+    Annotation, Category, CocoDataset, CocoParams, Detection, EvalError, GroundTruth, Image,
+    IouType, Mode, Results, Rle, Segmentation, evaluate, evaluate_coco, load_detections,
+    save_detections,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -386,4 +387,26 @@ fn a_short_file_cannot_claim_the_memory() {
         message.contains("65535x65535") && message.contains("`size`"),
         "{message}"
     );
+}
+
+#[test]
+fn labelled_keypoints_are_counted_if_the_file_does_not() {
+    let text = |count: &str| {
+        format!(
+            r#"{{"images": [{{"id": 1}}], "categories": [{{"id": 1}}], "annotations": [{{"id": 1,
+            "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81, {count}
+            "keypoints": [1, 1, 2, 3, 3, 1, 0, 0, 0]}}]}}"#
+        )
+    };
+    let found = r#"[{"image_id": 1, "category_id": 1, "score": 1, "keypoints": [1, 1, 1, 3, 3, 1, 0, 0, 1]}]"#;
+    let mut params = CocoParams::new(IouType::Keypoints);
+    params.keypoint_sigmas = vec![0.1; 3];
+    let ap = |count: &str| {
+        let truth = GroundTruth::read(text(count).as_bytes(), "gt", IouType::Keypoints).unwrap();
+        let results = Results::read(found.as_bytes(), "dt", IouType::Keypoints).unwrap();
+        evaluate(&truth, &results, &params).unwrap().summary().ap
+    };
+    assert!(ap("") > 0.99 && ap(r#""num_keypoints": 2,"#) > 0.99);
+    // Said to have none, it need not be found.
+    assert_eq!(ap(r#""num_keypoints": 0,"#), -1.0);
 }

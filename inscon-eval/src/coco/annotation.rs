@@ -62,7 +62,7 @@ pub struct Annotation {
         skip_serializing_if = "Option::is_none"
     )]
     pub keypoints: Option<Vec<f64>>,
-    /// How many of them are labelled; none are to be found in an object with 0.
+    /// How many of them are labelled; none are to be found in an object with 0. Counted if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_keypoints: Option<u32>,
     /// PASCAL VOC's flag: neither to be found nor to be missed. COCO's measures ignore it.

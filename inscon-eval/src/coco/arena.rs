@@ -78,10 +78,6 @@ impl Masks {
         }
     }
 
-    pub(crate) fn push_none(&mut self) {
-        self.entries.push(Entry::None);
-    }
-
     pub(crate) fn push(&mut self, segmentation: Option<&Segmentation>) {
         let entry = match segmentation {
             None => Entry::None,
@@ -298,6 +294,10 @@ impl Lists {
     pub(crate) fn get(&self, index: usize) -> &[f64] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.numbers[start..self.ends[index]]
+    }
+
+    pub(crate) fn last(&self) -> Option<&[f64]> {
+        self.ends.len().checked_sub(1).map(|last| self.get(last))
     }
 
     pub(crate) fn push(&mut self, numbers: &[f64]) {

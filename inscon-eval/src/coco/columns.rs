@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::arena::{Lists, Masks};
+use super::bulk::{Bulk, labelled};
 use super::records::{Fresh, first_kind};
 use super::{Annotation, Category, CocoDataset, Detection, IouType};
 use crate::EvalError;
@@ -46,7 +46,9 @@ pub(crate) struct ImageRow {
 /// The annotations.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TruthRows {
-    pub(super) wants: Wants,
+    pub(crate) bulk: Bulk,
+    /// LVIS's flag `ignore` counts instead of COCO's `iscrowd`.
+    pub(super) of_lvis: bool,
     pub(crate) ids: Vec<u64>,
     pub(crate) image_ids: Vec<u64>,
     pub(crate) category_ids: Vec<u64>,
@@ -54,9 +56,6 @@ pub(crate) struct TruthRows {
     pub(crate) areas: Vec<f64>,
     pub(crate) flags: Vec<u8>,
     pub(crate) num_keypoints: Vec<u32>,
-    pub(crate) masks: Masks,
-    pub(crate) keypoints: Lists,
-    pub(super) scratch: Vec<f64>,
 }
 
 /// Detections column by column: a results file.
@@ -71,35 +70,13 @@ pub(crate) struct TruthRows {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Results {
-    pub(super) wants: Wants,
+    pub(crate) bulk: Bulk,
     pub(crate) image_ids: Vec<u64>,
     pub(crate) category_ids: Vec<u64>,
     pub(crate) scores: Vec<f64>,
     pub(crate) boxes: Vec<[f64; 4]>,
     pub(crate) has_box: Vec<bool>,
-    pub(crate) masks: Masks,
-    pub(crate) keypoints: Lists,
     pub(crate) kind: Option<ResultKind>,
-    pub(super) scratch: Vec<f64>,
-}
-
-/// Which of the bulky fields are kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Wants {
-    pub(super) masks: bool,
-    pub(super) keypoints: bool,
-    /// LVIS's flag `ignore` instead of COCO's `iscrowd`.
-    pub(super) ignore: bool,
-}
-
-impl Wants {
-    fn of(iou_type: IouType) -> Self {
-        Self {
-            masks: iou_type.needs_masks(),
-            keypoints: iou_type == IouType::Keypoints,
-            ignore: false,
-        }
-    }
 }
 
 /// How pycocotools' `loadRes` reads results: the first detection decides for all.
@@ -137,7 +114,7 @@ impl GroundTruth {
     ) -> Result<Self, EvalError> {
         let mut source = Source::new(reader, name.as_ref());
         let mut truth = Self::default();
-        truth.rows.wants = Wants::of(iou_type);
+        truth.rows.bulk = Bulk::of(iou_type);
         source.object(|source, key| match key {
             b"images" => source.records(&mut Fresh(&mut truth.images).rows()),
             b"annotations" => {
@@ -164,7 +141,7 @@ impl GroundTruth {
             categories: data.categories.clone(),
             rows: TruthRows::default(),
         };
-        truth.rows.wants = Wants::of(iou_type);
+        truth.rows.bulk = Bulk::of(iou_type);
         for annotation in &data.annotations {
             truth.rows.push(annotation);
         }
@@ -196,20 +173,16 @@ impl GroundTruth {
     }
 
     pub(crate) fn has(&self, iou_type: IouType) -> bool {
-        let wants = Wants::of(iou_type);
-        (self.rows.wants.masks || !wants.masks) && (self.rows.wants.keypoints || !wants.keypoints)
+        self.rows.bulk.serves(iou_type)
     }
 }
 
 impl TruthRows {
     /// Those of LVIS, where the flag `ignore` counts and `iscrowd` does not.
     pub(crate) fn of_lvis(iou_type: IouType) -> Self {
-        let wants = Wants {
-            ignore: true,
-            ..Wants::of(iou_type)
-        };
         Self {
-            wants,
+            bulk: Bulk::of(iou_type),
+            of_lvis: true,
             ..Self::default()
         }
     }
@@ -221,14 +194,10 @@ impl TruthRows {
         self.boxes.push(a.bbox);
         self.areas.push(a.area);
         self.flags.push(flags(a.iscrowd, a.difficult, true));
-        self.num_keypoints.push(a.num_keypoints.unwrap_or_default());
-        if self.wants.masks {
-            self.masks.push(a.segmentation.as_ref());
-        }
-        if self.wants.keypoints {
-            self.keypoints
-                .push(a.keypoints.as_deref().unwrap_or_default());
-        }
+        let keypoints = a.keypoints.as_deref().unwrap_or_default();
+        let labelled = a.num_keypoints.unwrap_or_else(|| labelled(keypoints));
+        self.num_keypoints.push(labelled);
+        self.bulk.push(a.segmentation.as_ref(), keypoints);
     }
 }
 
@@ -260,11 +229,10 @@ impl Results {
         let mut source = Source::new(reader, name.as_ref());
         let mut results = Self {
             kind: source.look(first_kind)?,
-            wants: Wants::of(iou_type),
+            bulk: Bulk::of(iou_type),
             ..Self::default()
         };
-        results.wants.masks |= results.kind == Some(ResultKind::Masks);
-        results.wants.keypoints |= results.kind == Some(ResultKind::Keypoints);
+        results.bulk.add(results.kind);
         source.records(&mut results)?;
         source.finish()?;
         Ok(results)
@@ -282,7 +250,7 @@ impl Results {
     #[must_use]
     pub fn new(iou_type: IouType) -> Self {
         Self {
-            wants: Wants::of(iou_type),
+            bulk: Bulk::of(iou_type),
             ..Self::default()
         }
     }
@@ -301,21 +269,15 @@ impl Results {
                 _ => ResultKind::Masks,
             });
             if self.is_empty() {
-                self.wants.masks |= kind == ResultKind::Masks;
-                self.wants.keypoints |= kind == ResultKind::Keypoints;
+                self.bulk.add(Some(kind));
             }
             self.image_ids.push(d.image_id);
             self.category_ids.push(d.category_id);
             self.scores.push(d.score);
             self.boxes.push(d.bbox.unwrap_or_default());
             self.has_box.push(d.bbox.is_some());
-            if self.wants.masks {
-                self.masks.push(d.segmentation.as_ref());
-            }
-            if self.wants.keypoints {
-                self.keypoints
-                    .push(d.keypoints.as_deref().unwrap_or_default());
-            }
+            let keypoints = d.keypoints.as_deref().unwrap_or_default();
+            self.bulk.push(d.segmentation.as_ref(), keypoints);
         }
     }
 
@@ -331,7 +293,7 @@ impl Results {
             *self = other;
             return Ok(());
         }
-        if self.wants != other.wants || self.kind != other.kind {
+        if !self.bulk.is_like(&other.bulk) || self.kind != other.kind {
             return Err(EvalError::Params {
                 name: "iou_type",
                 problem: "results of different kinds cannot be merged; make all with one type of overlap",
@@ -354,9 +316,7 @@ impl Results {
     }
 
     pub(crate) fn has(&self, iou_type: IouType) -> bool {
-        let wants = Wants::of(iou_type);
-        self.is_empty()
-            || ((self.wants.masks || !wants.masks) && (self.wants.keypoints || !wants.keypoints))
+        self.is_empty() || self.bulk.serves(iou_type)
     }
 }
 

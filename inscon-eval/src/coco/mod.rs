@@ -4,6 +4,7 @@ mod accumulate;
 mod annotation;
 mod arena;
 mod boundary;
+mod bulk;
 mod class;
 mod columns;
 mod counts;

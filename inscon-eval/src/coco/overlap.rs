@@ -195,11 +195,11 @@ impl<'a> Overlaps<'a> {
                 if !self.params.use_categories && self.params.mode == Mode::Strict => {}
             IouType::Keypoints => {
                 let sigmas = &self.params.keypoint_sigmas;
-                let keypoints = self.results.keypoints.get(index);
+                let keypoints = self.results.bulk.keypoints.get(index);
                 check(keypoints, sigmas, Owner::Detection(index))?;
                 for g in range {
                     let t = self.members[g as usize].index as usize;
-                    let truth = self.truth.keypoints.get(t);
+                    let truth = self.truth.bulk.keypoints.get(t);
                     check(truth, sigmas, Owner::Annotation(self.truth.ids[t]))?;
                     if self.truth.flags[t] & HAS_BOX == 0 {
                         let annotation = self.truth.ids[t];
@@ -238,7 +238,7 @@ impl<'a> Overlaps<'a> {
 
     /// The box around a detection's keypoints.
     fn extent(&self, index: usize) -> [f64; 4] {
-        let points = self.results.keypoints.get(index);
+        let points = self.results.bulk.keypoints.get(index);
         let side = |axis: usize| {
             let values = points.iter().skip(axis).step_by(3).copied();
             // As numpy: NaN if one is.
@@ -265,7 +265,7 @@ impl<'a> Overlaps<'a> {
         let size = self.sizes[detection.image as usize];
         self.decoded = None;
         self.current.boundary = None;
-        match self.results.masks.get(index) {
+        match self.results.bulk.masks.get(index) {
             Some(mask) => fill(&mut self.current.spans, mask, size, owner)?,
             None if self.kind == ResultKind::Boxes && self.results.has_box[index] => {
                 // The mask that pycocotools gives a detection that has only a box.
@@ -290,7 +290,7 @@ impl<'a> Overlaps<'a> {
         }
         let member = self.members[g as usize];
         let owner = Owner::Annotation(self.truth.ids[member.index as usize]);
-        let mask = self.truth.masks.get(member.index as usize);
+        let mask = self.truth.bulk.masks.get(member.index as usize);
         let mask = mask.ok_or(EvalError::MissingMask { owner })?;
         if self.held > MOST_HELD {
             self.masks.fill_with(|| None);

@@ -7,16 +7,16 @@ use crate::json::{Columns, Cursor, Stop};
 impl Columns for TruthRows {
     fn another(&self) -> Self {
         Self {
-            wants: self.wants,
+            bulk: self.bulk.another(),
+            of_lvis: self.of_lvis,
             ..Self::default()
         }
     }
 
     fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
         let (mut id, mut image, mut category, mut area) = (None, None, None, None);
-        let (mut bbox, mut num_keypoints) = (None, 0);
-        let (mut crowd, mut difficult, mut ignore, mut mask) = (false, false, false, false);
-        self.scratch.clear();
+        let (mut bbox, mut num_keypoints) = (None, None);
+        let (mut crowd, mut difficult, mut ignore) = (false, false, false);
         let read = cursor
             .object(|cursor, key| {
                 match key {
@@ -25,28 +25,18 @@ impl Columns for TruthRows {
                     b"category_id" => category = Some(cursor.field("category_id", Cursor::id)?),
                     b"bbox" => bbox = cursor.field("bbox", read_box)?,
                     b"area" => area = Some(cursor.field("area", Cursor::float)?),
-                    b"ignore" if self.wants.ignore => {
+                    b"ignore" if self.of_lvis => {
                         ignore = cursor.field("ignore", Cursor::flag)?;
                     }
-                    b"iscrowd" if !self.wants.ignore => {
+                    b"iscrowd" if !self.of_lvis => {
                         crowd = cursor.field("iscrowd", Cursor::flag)?;
                     }
                     b"difficult" => difficult = cursor.field("difficult", Cursor::flag)?,
                     b"num_keypoints" if !cursor.null()? => {
-                        num_keypoints = cursor.field("num_keypoints", Cursor::small)?;
+                        num_keypoints = Some(cursor.field("num_keypoints", Cursor::small)?);
                     }
                     b"num_keypoints" => {}
-                    b"segmentation" if self.wants.masks => {
-                        if std::mem::take(&mut mask) {
-                            self.masks.pop();
-                        }
-                        cursor.field("segmentation", |cursor| self.masks.read(cursor))?;
-                        mask = true;
-                    }
-                    b"keypoints" if self.wants.keypoints => {
-                        cursor.field("keypoints", |cursor| read_list(cursor, &mut self.scratch))?;
-                    }
-                    _ => cursor.skip()?,
+                    _ => self.bulk.read(cursor, key)?,
                 }
                 Ok(())
             })
@@ -58,31 +48,17 @@ impl Columns for TruthRows {
                     required(cursor, area, "area")?,
                 ))
             });
-        match read {
-            Ok((id, image, category, area)) => {
-                self.ids.push(id);
-                self.image_ids.push(image);
-                self.category_ids.push(category);
-                self.areas.push(area);
-                let flags = flags(crowd, difficult, bbox.is_some());
-                self.flags.push(flags | (u8::from(ignore) * IGNORE));
-                self.boxes.push(bbox.unwrap_or_default());
-                self.num_keypoints.push(num_keypoints);
-                if self.wants.masks && !mask {
-                    self.masks.push_none();
-                }
-                if self.wants.keypoints {
-                    self.keypoints.push(&self.scratch);
-                }
-                Ok(())
-            }
-            Err(stop) => {
-                if mask {
-                    self.masks.pop();
-                }
-                Err(stop)
-            }
-        }
+        let (id, image, category, area) = self.bulk.finish(read)?;
+        self.ids.push(id);
+        self.image_ids.push(image);
+        self.category_ids.push(category);
+        self.areas.push(area);
+        let flags = flags(crowd, difficult, bbox.is_some());
+        self.flags.push(flags | (u8::from(ignore) * IGNORE));
+        self.boxes.push(bbox.unwrap_or_default());
+        let labelled = num_keypoints.unwrap_or_else(|| self.bulk.labelled());
+        self.num_keypoints.push(labelled);
+        Ok(())
     }
 
     fn append(&mut self, mut other: Self) {
@@ -93,15 +69,14 @@ impl Columns for TruthRows {
         self.areas.append(&mut other.areas);
         self.flags.append(&mut other.flags);
         self.num_keypoints.append(&mut other.num_keypoints);
-        self.masks.append(other.masks);
-        self.keypoints.append(other.keypoints);
+        self.bulk.append(other.bulk);
     }
 }
 
 impl Columns for Results {
     fn another(&self) -> Self {
         Self {
-            wants: self.wants,
+            bulk: self.bulk.another(),
             kind: self.kind,
             ..Self::default()
         }
@@ -109,8 +84,6 @@ impl Columns for Results {
 
     fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
         let (mut image, mut category, mut score, mut bbox) = (None, None, None, None);
-        let mut mask = false;
-        self.scratch.clear();
         let read = cursor
             .object(|cursor, key| {
                 match key {
@@ -118,17 +91,7 @@ impl Columns for Results {
                     b"category_id" => category = Some(cursor.field("category_id", Cursor::id)?),
                     b"bbox" => bbox = cursor.field("bbox", read_box)?,
                     b"score" => score = Some(cursor.field("score", Cursor::float)?),
-                    b"segmentation" if self.wants.masks => {
-                        if std::mem::take(&mut mask) {
-                            self.masks.pop();
-                        }
-                        cursor.field("segmentation", |cursor| self.masks.read(cursor))?;
-                        mask = true;
-                    }
-                    b"keypoints" if self.wants.keypoints => {
-                        cursor.field("keypoints", |cursor| read_list(cursor, &mut self.scratch))?;
-                    }
-                    _ => cursor.skip()?,
+                    _ => self.bulk.read(cursor, key)?,
                 }
                 Ok(())
             })
@@ -139,28 +102,13 @@ impl Columns for Results {
                     required(cursor, score, "score")?,
                 ))
             });
-        match read {
-            Ok((image, category, score)) => {
-                self.image_ids.push(image);
-                self.category_ids.push(category);
-                self.scores.push(score);
-                self.has_box.push(bbox.is_some());
-                self.boxes.push(bbox.unwrap_or_default());
-                if self.wants.masks && !mask {
-                    self.masks.push_none();
-                }
-                if self.wants.keypoints {
-                    self.keypoints.push(&self.scratch);
-                }
-                Ok(())
-            }
-            Err(stop) => {
-                if mask {
-                    self.masks.pop();
-                }
-                Err(stop)
-            }
-        }
+        let (image, category, score) = self.bulk.finish(read)?;
+        self.image_ids.push(image);
+        self.category_ids.push(category);
+        self.scores.push(score);
+        self.has_box.push(bbox.is_some());
+        self.boxes.push(bbox.unwrap_or_default());
+        Ok(())
     }
 
     fn append(&mut self, mut other: Self) {
@@ -169,8 +117,7 @@ impl Columns for Results {
         self.scores.append(&mut other.scores);
         self.boxes.append(&mut other.boxes);
         self.has_box.append(&mut other.has_box);
-        self.masks.append(other.masks);
-        self.keypoints.append(other.keypoints);
+        self.bulk.append(other.bulk);
     }
 }
 
@@ -313,15 +260,4 @@ fn read_box(cursor: &mut Cursor<'_>) -> Result<Option<[f64; 4]>, Stop> {
             "expected [x, y, width, height], found {count} numbers"
         )),
     }
-}
-
-fn read_list(cursor: &mut Cursor<'_>, numbers: &mut Vec<f64>) -> Result<(), Stop> {
-    numbers.clear();
-    if cursor.null()? {
-        return Ok(());
-    }
-    cursor.list(|cursor| {
-        numbers.push(cursor.float()?);
-        Ok(())
-    })
 }
