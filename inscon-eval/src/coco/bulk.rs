@@ -91,12 +91,11 @@ impl Bulk {
         }
     }
 
-    /// How many of the keypoints just read are labelled.
+    /// How many of the last record's keypoints `[x, y, v, ..]` have a `v` above 0: COCO's
+    /// `num_keypoints`, for files without it. 0 if they are not kept.
     pub(super) fn labelled(&self) -> u32 {
-        match self.keypoints.last() {
-            Some(keypoints) if self.keeps_keypoints => labelled(keypoints),
-            _ => 0,
-        }
+        let points = self.keypoints.last().unwrap_or_default().as_chunks::<3>().0;
+        points.iter().filter(|point| point[2] > 0.0).count() as u32
     }
 
     /// Ends a record: adds what was read of it, or nothing if it could not be read.
@@ -123,14 +122,4 @@ impl Bulk {
         self.masks.append(other.masks);
         self.keypoints.append(other.keypoints);
     }
-}
-
-/// How many of `[x, y, v, ..]` have a `v` above 0: COCO's `num_keypoints`, for files without it.
-pub(super) fn labelled(keypoints: &[f64]) -> u32 {
-    keypoints
-        .as_chunks::<3>()
-        .0
-        .iter()
-        .filter(|point| point[2] > 0.0)
-        .count() as u32
 }

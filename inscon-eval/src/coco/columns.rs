@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::bulk::{Bulk, labelled};
+use super::bulk::Bulk;
 use super::records::{Fresh, first_kind};
 use super::{Annotation, Category, CocoDataset, Detection, IouType};
 use crate::EvalError;
@@ -195,9 +195,9 @@ impl TruthRows {
         self.areas.push(a.area);
         self.flags.push(flags(a.iscrowd, a.difficult, true));
         let keypoints = a.keypoints.as_deref().unwrap_or_default();
-        let labelled = a.num_keypoints.unwrap_or_else(|| labelled(keypoints));
-        self.num_keypoints.push(labelled);
         self.bulk.push(a.segmentation.as_ref(), keypoints);
+        let labelled = a.num_keypoints.unwrap_or_else(|| self.bulk.labelled());
+        self.num_keypoints.push(labelled);
     }
 }
 
