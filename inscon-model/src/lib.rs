@@ -4,6 +4,7 @@
 //! | folder | holds |
 //! |---|---|
 //! | `layer` | convolution, linear, batch norm with an explicit [`NormMode`] |
+//! | [`op`] | convolution, batch norm and pooling as operations: own kernels on flex, burn's elsewhere |
 //! | `backbone` | [`ResNet`]: torchvision's V1.5 layout and parameter names |
 //! | `neck` | instance head and cell head of the pretraining |
 //! | `pretrain` | [`Encoder`], [`ema_update`], [`Queue`], [`Split`] |
@@ -47,6 +48,7 @@ mod error;
 mod init;
 mod layer;
 mod neck;
+pub mod op;
 mod pretrain;
 mod weights;
 

@@ -3,7 +3,6 @@
 use burn::module::{
     Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
@@ -122,9 +121,10 @@ impl BasicBlock {
 
     fn forward(&self, x: Tensor<4>, mode: NormMode, groups: usize) -> Tensor<4> {
         let identity = shortcut(self.downsample.as_ref(), x.clone(), mode, groups);
-        let x = relu(self.bn1.forward(self.conv1.forward(x), mode, groups));
-        let x = self.bn2.forward(self.conv2.forward(x), mode, groups);
-        relu(x + identity)
+        let x = self.conv1.forward(x);
+        let x = self.bn1.forward_relu(x, None, mode, groups);
+        let x = self.conv2.forward(x);
+        self.bn2.forward_relu(x, Some(identity), mode, groups)
     }
 }
 
@@ -149,10 +149,12 @@ impl Bottleneck {
 
     fn forward(&self, x: Tensor<4>, mode: NormMode, groups: usize) -> Tensor<4> {
         let identity = shortcut(self.downsample.as_ref(), x.clone(), mode, groups);
-        let x = relu(self.bn1.forward(self.conv1.forward(x), mode, groups));
-        let x = relu(self.bn2.forward(self.conv2.forward(x), mode, groups));
-        let x = self.bn3.forward(self.conv3.forward(x), mode, groups);
-        relu(x + identity)
+        let x = self.conv1.forward(x);
+        let x = self.bn1.forward_relu(x, None, mode, groups);
+        let x = self.conv2.forward(x);
+        let x = self.bn2.forward_relu(x, None, mode, groups);
+        let x = self.conv3.forward(x);
+        self.bn3.forward_relu(x, Some(identity), mode, groups)
     }
 }
 

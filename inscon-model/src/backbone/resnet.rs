@@ -1,14 +1,12 @@
 //! ResNet-18, 34, 50, 101 with torchvision's layout and names.
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Block, block::BlockConfig};
+use crate::op::max_pool2d;
 use crate::{BatchNorm2d, Conv2d, Conv2dConfig, ModelError, NormMode, WeightInit};
 
 /// Architecture of a [`ResNet`].
@@ -213,13 +211,9 @@ impl ResNet {
     /// # Panics
     /// As [`ResNet::forward`].
     pub fn forward_stem(&self, x: Tensor<4>, mode: NormMode, groups: usize) -> Tensor<4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(x), mode, groups));
-        max_pool2d(
-            x,
-            MaxPoolOptions::new([3, 3])
-                .with_stride([2, 2])
-                .with_padding([1, 1]),
-        )
+        let x = self.conv1.forward(x);
+        let x = self.bn1.forward_relu(x, None, mode, groups);
+        max_pool2d(x, [3, 3], [2, 2], [1, 1])
     }
 
     /// One of the four layers (`stage` 0 is `layer1`) on the output of the one before: what a

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::RunningStatistic;
+use crate::op::{self, Epilogue};
 
 /// Which statistics normalise, and whether they are learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,38 @@ impl BatchNorm2d {
     /// If the channels differ, or in [`NormMode::Train`] if `groups` does not divide N or a group
     /// has only one value a channel.
     pub fn forward(&self, x: Tensor<4>, mode: NormMode, groups: usize) -> Tensor<4> {
+        self.forward_with(x, Epilogue::default(), mode, groups)
+    }
+
+    /// `relu(norm(x))`, or with a residual `relu(norm(x) + residual)`: one pass where the device
+    /// has one for it.
+    ///
+    /// # Shapes
+    /// - `x`, `residual`: `[N, C, H, W]`; output the same
+    ///
+    /// # Panics
+    /// As [`BatchNorm2d::forward`], and if the residual's shape is another.
+    pub fn forward_relu(
+        &self,
+        x: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        mode: NormMode,
+        groups: usize,
+    ) -> Tensor<4> {
+        let epilogue = Epilogue {
+            residual,
+            relu: true,
+        };
+        self.forward_with(x, epilogue, mode, groups)
+    }
+
+    fn forward_with(
+        &self,
+        x: Tensor<4>,
+        epilogue: Epilogue,
+        mode: NormMode,
+        groups: usize,
+    ) -> Tensor<4> {
         let [channels] = self.weight.dims();
         assert_eq!(
             x.dims()[1],
@@ -70,24 +103,30 @@ impl BatchNorm2d {
             "batch norm of {channels} channels: {:?}",
             x.dims()
         );
+        let (weight, bias) = (self.weight.val(), self.bias.val());
         match mode {
-            NormMode::Train => self.forward_train(x, groups),
-            NormMode::Eval => self.affine(x, self.weight.val(), self.bias.val()),
-            NormMode::Frozen => {
-                self.affine(x, self.weight.val().detach(), self.bias.val().detach())
+            NormMode::Train => self.forward_train(x, epilogue, groups),
+            NormMode::Eval if weight.is_require_grad() || bias.is_require_grad() => {
+                let (scale, shift) = self.fixed(weight, bias);
+                let per_channel = [1, channels, 1, 1];
+                epilogue.apply(x * scale.reshape(per_channel) + shift.reshape(per_channel))
+            }
+            NormMode::Eval | NormMode::Frozen => {
+                let (scale, shift) = self.fixed(weight.detach(), bias.detach());
+                op::affine(x, scale, shift, epilogue)
             }
         }
     }
 
-    fn affine(&self, x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>) -> Tensor<4> {
+    /// Scale and shift by the running statistics.
+    fn fixed(&self, weight: Tensor<1>, bias: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let scale = weight / (self.running_var.value() + self.epsilon).sqrt();
         let shift = bias - self.running_mean.value() * scale.clone();
-        let [channels] = scale.dims();
-        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+        (scale, shift)
     }
 
-    fn forward_train(&self, x: Tensor<4>, groups: usize) -> Tensor<4> {
-        let shape @ [n, channels, h, w] = x.dims();
+    fn forward_train(&self, x: Tensor<4>, epilogue: Epilogue, groups: usize) -> Tensor<4> {
+        let shape @ [n, _, h, w] = x.dims();
         assert!(
             groups > 0 && n % groups == 0,
             "{groups} batch-norm groups of {n} samples"
@@ -97,37 +136,18 @@ impl BatchNorm2d {
             count > 1,
             "batch norm of {shape:?} in {groups} groups: one value a channel"
         );
-
-        // Few passes over the activations, forward and backward: batch norm is bound by memory.
-        // The mean is subtracted as a constant (one tracked tensor); `drift` is 0 and carries the
-        // mean's gradient. Likewise `square` has the square's value and, through one factor, its
-        // whole gradient. Together the gradient is exact, since Σ centred = 0.
-        let x = x.reshape([groups, n / groups, channels, h * w]);
-        let mean = x.clone().mean_dim(3).mean_dim(1);
-        let constant = mean.clone().detach();
-        let drift = mean - constant.clone();
-        let centred = x - constant.clone();
-        let half = (centred.clone() * centred.clone().detach())
-            .mean_dim(3)
-            .mean_dim(1);
-        let square = half.clone().detach();
-        let var = half * 2.0 - square.clone();
-
-        let per_channel = [1, 1, channels, 1];
-        let scale = (var + self.epsilon).sqrt().recip() * self.weight.val().reshape(per_channel);
-        let shift = self.bias.val().reshape(per_channel) - drift * scale.clone().detach();
-        let y = centred * scale + shift;
-
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let normed = op::batch_norm(x, weight, bias, epilogue, groups, self.epsilon);
         let unbiased = count as f64 / (count - 1) as f64;
-        self.follow(&self.running_mean, constant, 1.0);
-        self.follow(&self.running_var, square, unbiased);
-        y.reshape(shape)
+        self.follow(&self.running_mean, normed.mean, 1.0);
+        self.follow(&self.running_var, normed.variance, unbiased);
+        normed.output
     }
 
-    /// One step of a running statistic towards the average of `batch`, `[G, 1, C, 1]`.
-    fn follow(&self, running: &RunningStatistic, batch: Tensor<4>, factor: f64) {
-        let [_, _, channels, _] = batch.dims();
-        let batch = batch.inner().mean_dim(0).reshape([channels]);
+    /// One step of a running statistic towards the average of `batch`, `[groups, C]`.
+    fn follow(&self, running: &RunningStatistic, batch: Tensor<2>, factor: f64) {
+        let [_, channels] = batch.dims();
+        let batch = batch.mean_dim(0).reshape([channels]);
         let held = running.value();
         let autodiff = held.is_autodiff();
         let next = held.inner() * (1.0 - self.momentum) + batch * (self.momentum * factor);

@@ -1,0 +1,224 @@
+//! Convolution, batch norm and max pooling, each an operation with a hand-written backward.
+//!
+//! On burn-flex they run the kernels of [`kernel`]; on every other backend they are burn's own
+//! operations. None knows of the networks here: each could be offered to burn-flex as it is.
+//!
+//! | operation | forward on flex | backward |
+//! |---|---|---|
+//! | [`conv2d`] | columns packed in cache-sized panels, times the weight, in register tiles | the input's gradient is a forward per phase of the stride; the weight's is dot products of columns and gradients |
+//! | [`batch_norm`] | statistics, then scale, shift, residual and ReLU in one pass | two sums, then one pass in place |
+//! | [`affine`] | the same with constants (frozen batch norm) | one pass in place |
+//! | [`max_pool2d`] | remembers sources | scatters |
+//!
+//! The kernels take AVX-512, AVX2, NEON or plain code by what the processor has at run time, and
+//! their results do not depend on the number of threads.
+
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+pub mod kernel;
+
+use burn::tensor::activation::relu;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{DType, Tensor, module};
+
+/// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
+///
+/// # Shapes
+/// - `x`: `[N, C, H, W]`; `weight`: `[M, C / groups, KH, KW]`; `bias`: `[M]`
+/// - output: `[N, M, H', W']`, H' = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1
+///
+/// # Panics
+/// If the shapes do not fit, or the kernel is larger than the padded input.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor, ops::ConvOptions};
+/// use inscon_model::op::conv2d;
+///
+/// let device = Device::flex();
+/// let (x, weight) = (Tensor::<4>::ones([2, 3, 8, 8], &device), Tensor::ones([4, 3, 3, 3], &device));
+/// let y = conv2d(x, weight, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
+/// assert_eq!(y.dims(), [2, 4, 4, 4]);
+/// assert_eq!(y.slice([0..1, 0..1, 1..2, 1..2]).into_scalar::<f32>(), 27.0);
+/// ```
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let ([_, channels, height, width], [_, per_group, rows, columns]) = (x.dims(), weight.dims());
+    assert_eq!(
+        channels,
+        per_group * options.groups,
+        "conv2d: input {:?}, weight {:?}, {} groups",
+        x.dims(),
+        weight.dims(),
+        options.groups
+    );
+    for (axis, (size, kernel)) in [(height, rows), (width, columns)].into_iter().enumerate() {
+        let span = options.dilation[axis] * (kernel - 1) + 1;
+        let (before, after) = options.padding[axis];
+        assert!(
+            size + before + after >= span,
+            "conv2d: a kernel of {span} px on {size} px padded by {before} and {after}"
+        );
+    }
+    #[cfg(feature = "flex")]
+    if flex::runs(&x) && flex::symmetric(&options) {
+        return flex::conv2d(x, weight, bias, options);
+    }
+    module::conv2d(x, weight, bias, options)
+}
+
+/// What [`batch_norm`] returns.
+#[derive(Debug, Clone)]
+pub struct BatchNormed {
+    /// `[N, C, H, W]`.
+    pub output: Tensor<4>,
+    /// Mean of the batch, `[groups, C]`, without gradient.
+    pub mean: Tensor<2>,
+    /// Biased variance of the batch, `[groups, C]`, without gradient.
+    pub variance: Tensor<2>,
+}
+
+/// What follows the normalisation in the same pass.
+#[derive(Debug, Clone, Default)]
+pub struct Epilogue {
+    /// Added to the normalised value, `[N, C, H, W]`.
+    pub residual: Option<Tensor<4>>,
+    /// Whether negative values become zero at the end.
+    pub relu: bool,
+}
+
+/// Batch norm with the statistics of the batch: `(x − mean) / √(variance + ε) · weight + bias`,
+/// plus the residual, through the ReLU.
+///
+/// Runs of N / `groups` consecutive images are normalised each by itself.
+///
+/// # Shapes
+/// - `x`: `[N, C, H, W]`; `weight`, `bias`: `[C]`
+///
+/// # Panics
+/// If the shapes do not fit or `groups` does not divide N.
+pub fn batch_norm(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epilogue: Epilogue,
+    groups: usize,
+    epsilon: f64,
+) -> BatchNormed {
+    let shape @ [n, channels, ..] = x.dims();
+    assert!(
+        groups > 0 && n % groups == 0,
+        "{groups} batch-norm groups of {n} samples"
+    );
+    check_channels(&x, &[&weight, &bias], &epilogue);
+    #[cfg(feature = "flex")]
+    if flex::runs(&x) {
+        return flex::batch_norm(x, weight, bias, epilogue, groups, epsilon);
+    }
+    let [.., height, width] = shape;
+    // Few passes over the activations, forward and backward: batch norm is bound by memory. The
+    // mean is subtracted as a constant (one tracked tensor); `drift` is 0 and carries the mean's
+    // gradient. Likewise `square` has the square's value and, through one factor, its whole
+    // gradient. Together the gradient is exact, since Σ centred = 0.
+    let x = x.reshape([groups, n / groups, channels, height * width]);
+    let mean = x.clone().mean_dim(3).mean_dim(1);
+    let constant = mean.clone().detach();
+    let drift = mean - constant.clone();
+    let centred = x - constant.clone();
+    let half = (centred.clone() * centred.clone().detach())
+        .mean_dim(3)
+        .mean_dim(1);
+    let square = half.clone().detach();
+    let var = half * 2.0 - square.clone();
+
+    let per_channel = [1, 1, channels, 1];
+    let scale = (var + epsilon).sqrt().recip() * weight.reshape(per_channel);
+    let shift = bias.reshape(per_channel) - drift * scale.clone().detach();
+    let y = (centred * scale + shift).reshape(shape);
+    BatchNormed {
+        output: epilogue.apply(y),
+        mean: constant.inner().reshape([groups, channels]),
+        variance: square.inner().reshape([groups, channels]),
+    }
+}
+
+/// `x·scale + shift` by channel, plus the residual, through the ReLU: batch norm with fixed
+/// statistics. `scale` and `shift` get gradients on backends other than flex only, so they must be
+/// constants.
+///
+/// # Shapes
+/// - `x`: `[N, C, H, W]`; `scale`, `shift`: `[C]`, without gradient
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn affine(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, epilogue: Epilogue) -> Tensor<4> {
+    check_channels(&x, &[&scale, &shift], &epilogue);
+    let (scale, shift) = (scale.detach(), shift.detach());
+    #[cfg(feature = "flex")]
+    if flex::runs(&x) {
+        return flex::affine(x, scale, shift, epilogue);
+    }
+    let [channels] = scale.dims();
+    let per_channel = [1, channels, 1, 1];
+    epilogue.apply(x * scale.reshape(per_channel) + shift.reshape(per_channel))
+}
+
+impl Epilogue {
+    /// Residual and ReLU as operations of their own.
+    pub(crate) fn apply(self, x: Tensor<4>) -> Tensor<4> {
+        let x = match self.residual {
+            Some(residual) => x + residual,
+            None => x,
+        };
+        if self.relu { relu(x) } else { x }
+    }
+}
+
+fn check_channels(x: &Tensor<4>, vectors: &[&Tensor<1>], epilogue: &Epilogue) {
+    let shape @ [_, channels, ..] = x.dims();
+    for vector in vectors {
+        assert_eq!(
+            vector.dims(),
+            [channels],
+            "batch norm of {} channels: {shape:?}",
+            vector.dims()[0]
+        );
+    }
+    if let Some(residual) = &epilogue.residual {
+        assert_eq!(residual.dims(), shape, "batch norm: residual");
+    }
+}
+
+/// Max pooling (PyTorch's `max_pool2d` with dilation 1 and `ceil_mode=False`).
+///
+/// # Shapes
+/// - `x`: `[N, C, H, W]`
+/// - output: `[N, C, H', W']`, H' = ⌊(H + 2·padding − kernel) / stride⌋ + 1
+///
+/// # Panics
+/// If the padding is more than half the kernel.
+pub fn max_pool2d(
+    x: Tensor<4>,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if flex::runs(&x) {
+        return flex::max_pool2d(x, kernel, stride, padding);
+    }
+    let options = MaxPoolOptions::new(kernel)
+        .with_stride(stride)
+        .with_padding(padding);
+    module::max_pool2d(x, options)
+}
+
+/// The kernels are for `f32`.
+#[cfg(feature = "flex")]
+fn is_f32(x: &Tensor<4>) -> bool {
+    x.dtype() == DType::F32
+}
