@@ -6,6 +6,7 @@
 //! where it was when it is called again. The binary `inscon-train` is these functions behind
 //! flags.
 
+pub mod bench;
 pub mod config;
 pub mod data;
 pub mod detection_data;

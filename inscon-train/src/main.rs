@@ -1,9 +1,12 @@
 //! `inscon-train`: the phases of an experiment behind flags.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use inscon_train::bench::{self, Arch, Workload};
 use inscon_train::config::ExperimentConfig;
 use inscon_train::data::{resolve_data, scenes_dir};
 use inscon_train::{
@@ -37,6 +40,54 @@ enum Command {
     Export(RunArgs),
     /// Generate the embedded default data
     Scenes(ScenesArgs),
+    /// Time a pretraining step or its convolutions on random pixels: JSON on stdout
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Steps of MoCo v2, by phase, and the peak of memory: one line
+    Step(BenchStepArgs),
+    /// Each convolution of the network by itself: a line each, then the peak of a matrix product
+    Convs(BenchConvsArgs),
+}
+
+#[derive(Debug, Args)]
+struct BenchStepArgs {
+    #[command(flatten)]
+    bench: BenchArgs,
+    /// Steps to time
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+    steps: usize,
+    /// Steps before them
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    warmup: usize,
+}
+
+#[derive(Debug, Args)]
+struct BenchConvsArgs {
+    #[command(flatten)]
+    bench: BenchArgs,
+    /// Times each is run
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = at_least_one)]
+    repeat: usize,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Network
+    #[arg(long, value_enum, value_name = "NAME")]
+    arch: Arch,
+    /// Side of an image in pixels
+    #[arg(long, value_name = "PX", value_parser = at_least_one)]
+    size: usize,
+    /// Images in a step
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    batch: usize,
+    /// cpu, wgpu, or cuda:N
+    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    device: String,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +170,8 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Probe(args) => phase(&args, interrupt, probe::run),
         Command::Views(args) => phase(&args, interrupt, pretrain::draw_views),
         Command::Export(args) => phase(&args, interrupt, export::run),
+        Command::Bench(BenchCommand::Step(args)) => bench_step(&args, interrupt),
+        Command::Bench(BenchCommand::Convs(args)) => bench_convs(&args, interrupt),
     }
 }
 
@@ -158,4 +211,48 @@ fn generate_scenes(args: &ScenesArgs) -> anyhow::Result<()> {
     say(&format!("  labelled    {}", paths.train_json.display()));
     say(&format!("  test        {}", paths.test_json.display()));
     Ok(())
+}
+
+impl BenchArgs {
+    fn workload(&self) -> Workload {
+        let &Self {
+            arch, size, batch, ..
+        } = self;
+        Workload { arch, size, batch }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn bench_step(args: &BenchStepArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let device = open_device(&args.bench.device)?;
+    let counts = [args.warmup, args.steps];
+    print_line(&bench::step(
+        args.bench.workload(),
+        counts,
+        &device,
+        interrupt,
+    )?)
+}
+
+fn bench_convs(args: &BenchConvsArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let device = open_device(&args.bench.device)?;
+    let workload = args.bench.workload();
+    bench::convs(&workload, args.repeat, &device, interrupt, |times| {
+        print_line(times)
+    })?;
+    let peak = bench::peak_gflops(7, &device)?;
+    print_line(&serde_json::json!({ "peak_gflops": peak }))
+}
+
+/// One line of JSON.
+fn print_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let line = serde_json::to_string(value)?;
+    writeln!(io::stdout(), "{line}").context("cannot write to stdout")
 }

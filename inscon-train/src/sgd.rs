@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use inscon_model::op::{self, SgdStep};
 
 /// `g ← g + wd·p`, `v ← momentum·v + g`, `p ← p − lr·v`: `torch.optim.SGD` without dampening and
 /// without Nesterov.
@@ -105,17 +106,15 @@ impl ModuleMapper for Update<'_> {
 
         let value = value.inner();
         let shape = value.dims();
-        let mut gradient = gradient;
-        if decay != 0.0 {
-            gradient = gradient + value.clone() * decay;
-        }
-        let gradient: Tensor<1> = gradient.reshape([-1]);
-        let velocity = match self.sgd.velocity.remove(&path) {
-            Some(velocity) => velocity * self.sgd.momentum + gradient,
-            None => gradient,
+        let step = SgdStep {
+            lr: self.lr,
+            momentum: self.sgd.momentum,
+            weight_decay: decay,
         };
-        self.sgd.velocity.insert(path, velocity.clone());
-        let value = value - velocity.reshape(shape) * self.lr;
+        let velocity = self.sgd.velocity.remove(&path);
+        let velocity = velocity.map(|velocity| velocity.reshape(shape));
+        let (value, velocity) = op::sgd(step, value, velocity, gradient);
+        self.sgd.velocity.insert(path, velocity.reshape([-1]));
         let value = Tensor::from_inner(value).require_grad();
         Param::from_mapped_value(id, value, mapper)
     }

@@ -12,7 +12,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
 use super::kernel::{Affine, ConvShape, Cpu, NormShape, PoolShape};
-use super::{BatchNormed, Epilogue};
+use super::{BatchNormed, Epilogue, SgdStep};
 
 /// A tensor that an operation can do without.
 #[derive(ExtensionType)]
@@ -81,13 +81,16 @@ pub(super) struct Window {
 }
 
 /// Whether `x` lies where the kernels run.
-pub(super) fn runs(x: &Tensor<4>) -> bool {
-    x.device() == Device::flex() && super::is_f32(x)
+pub(super) fn runs<const D: usize>(x: &Tensor<D>) -> bool {
+    x.device() == Device::flex() && x.dtype() == DType::F32
 }
 
 /// Whether the kernels know the padding.
 pub(super) fn symmetric(options: &ConvOptions<2>) -> bool {
-    options.padding.iter().all(|(before, after)| before == after)
+    options
+        .padding
+        .iter()
+        .all(|(before, after)| before == after)
 }
 
 pub(super) fn conv2d(
@@ -156,6 +159,39 @@ pub(super) fn max_pool2d(
         padding,
     };
     Tensor::from_dispatch(Dispatch::kernel_max_pool2d(x.into_dispatch(), window))
+}
+
+/// The tensor's values in order, held by nothing else if `tensor` was not.
+fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.try_into_primitive::<Flex>() {
+        Ok(tensor) => in_order(tensor),
+        Err(error) => panic!("a tensor on flex without autodiff is needed: {error:?}"),
+    }
+}
+
+pub(super) fn sgd<const D: usize>(
+    step: SgdStep,
+    value: Tensor<D>,
+    velocity: Option<Tensor<D>>,
+    gradient: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>) {
+    let (mut value, gradient) = (primitive(value), primitive(gradient));
+    let mut velocity = match velocity {
+        Some(velocity) => primitive(velocity),
+        None => tensor(vec![0.0; value.layout().num_elements()], dims::<D>(&value)),
+    };
+    let (target, speed) = (value.storage_mut(), velocity.storage_mut());
+    Cpu::detect().sgd(step, target, speed, gradient.storage());
+    (
+        Tensor::from_primitive::<Flex>(value),
+        Tensor::from_primitive::<Flex>(velocity),
+    )
+}
+
+pub(super) fn ema<const D: usize>(momentum: f64, value: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
+    let (mut value, other) = (primitive(value), primitive(other));
+    Cpu::detect().ema(momentum, value.storage_mut(), other.storage());
+    Tensor::from_primitive::<Flex>(value)
 }
 
 // Tensors and slices.

@@ -1,4 +1,5 @@
-//! Convolution, batch norm and max pooling, each an operation with a hand-written backward.
+//! Convolution, batch norm and max pooling, each an operation with a hand-written backward; the
+//! optimizer's and the momentum encoder's updates.
 //!
 //! On burn-flex they run the kernels of [`kernel`]; on every other backend they are burn's own
 //! operations. None knows of the networks here: each could be offered to burn-flex as it is.
@@ -9,6 +10,7 @@
 //! | [`batch_norm`] | statistics, then scale, shift, residual and ReLU in one pass | two sums, then one pass in place |
 //! | [`affine`] | the same with constants (frozen batch norm) | one pass in place |
 //! | [`max_pool2d`] | remembers sources | scatters |
+//! | [`sgd`], [`ema`] | one pass in place | |
 //!
 //! The kernels take AVX-512, AVX2, NEON or plain code by what the processor has at run time, and
 //! their results do not depend on the number of threads.
@@ -20,7 +22,7 @@ pub mod kernel;
 
 use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::{Tensor, module};
 
 /// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
 ///
@@ -217,8 +219,57 @@ pub fn max_pool2d(
     module::max_pool2d(x, options)
 }
 
-/// The kernels are for `f32`.
-#[cfg(feature = "flex")]
-fn is_f32(x: &Tensor<4>) -> bool {
-    x.dtype() == DType::F32
+/// One step of stochastic gradient descent with momentum ([`SgdStep`]): returns the new value and
+/// velocity. Without a velocity it starts as the gradient, as in PyTorch. On flex the step is one
+/// pass, in place where nothing else holds the tensors.
+///
+/// # Shapes
+/// - all the same; none on an autodiff device
+///
+/// # Panics
+/// If the shapes differ.
+pub fn sgd<const D: usize>(
+    step: SgdStep,
+    value: Tensor<D>,
+    velocity: Option<Tensor<D>>,
+    gradient: Tensor<D>,
+) -> (Tensor<D>, Tensor<D>) {
+    #[cfg(feature = "flex")]
+    if flex::runs(&value) {
+        return flex::sgd(step, value, velocity, gradient);
+    }
+    let gradient = gradient + value.clone() * step.weight_decay;
+    let velocity = match velocity {
+        Some(velocity) => velocity * step.momentum + gradient,
+        None => gradient,
+    };
+    (value - velocity.clone() * step.lr, velocity)
+}
+
+/// `value ← momentum·value + (1 − momentum)·other`. On flex in one pass, in place where nothing
+/// else holds `value`.
+///
+/// # Shapes
+/// - both the same; none on an autodiff device
+///
+/// # Panics
+/// If the shapes differ.
+pub fn ema<const D: usize>(momentum: f64, value: Tensor<D>, other: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if flex::runs(&value) {
+        return flex::ema(momentum, value, other);
+    }
+    value * momentum + other * (1.0 - momentum)
+}
+
+/// One step of stochastic gradient descent with momentum: `g ← g + weight_decay·p`,
+/// `v ← momentum·v + g`, `p ← p − lr·v`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum factor.
+    pub momentum: f64,
+    /// L2 penalty.
+    pub weight_decay: f64,
 }

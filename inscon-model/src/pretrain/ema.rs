@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::Encoder;
 use crate::is_buffer;
+use crate::op::ema;
 
 /// MoCo's momentum update, heads included (`method.md`, Heads; arXiv 1911.05722, Eq. 2):
 ///
@@ -85,9 +86,8 @@ impl ModuleMapper for Blend {
             .remove(&path)
             .unwrap_or_else(|| panic!("the query encoder has no parameter `{path}`"));
         param.map(|key| {
-            let shape = key.dims();
-            let query = query.reshape(shape).to_device(&key.device());
-            key.inner() * self.momentum + query * (1.0 - self.momentum)
+            let query = query.reshape(key.dims()).to_device(&key.device());
+            ema(self.momentum, key.inner(), query)
         })
     }
 }

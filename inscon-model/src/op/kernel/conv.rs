@@ -1,14 +1,10 @@
-//! Convolution on slices: forward, input gradient, weight gradient.
+//! Convolution on slices: forward and input gradient.
 
-use std::cell::RefCell;
-use std::ops::Range;
-
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Cpu;
-use super::gather::{COPY, Gather, Planes, copy_over};
-use super::tile::{PANEL, dot_rows, dots, product_into, tile_rows};
+use super::gather::{Gather, Planes};
+use super::product::{Gathered, Inner, Matrix};
 
 /// Sizes of a two-dimensional convolution, PyTorch's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +77,7 @@ impl ConvShape {
         height * width
     }
 
-    fn check(&self, x: usize, weight: usize, y: usize) {
+    pub(super) fn check(&self, x: usize, weight: usize, y: usize) {
         assert!(
             self.groups > 0
                 && self.input.is_multiple_of(self.groups)
@@ -106,7 +102,7 @@ impl ConvShape {
         (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
     }
 
-    fn gather(&self) -> Gather {
+    pub(super) fn gather(&self) -> Gather {
         let tap = |axis: usize, at: usize| {
             (at * self.dilation[axis]) as isize - self.padding[axis] as isize
         };
@@ -147,10 +143,21 @@ impl Cpu {
                 first: group * channels,
             };
             let weight = &weight[group * rows * depth..(group + 1) * rows * depth];
-            let packed = self.pack_rows(rows, depth, |row, k| weight[row * depth + k]);
+            let packed = self.pack(&Matrix {
+                values: weight,
+                rows,
+                row_stride: depth,
+                outers: 1,
+                outer_stride: 0,
+                inner: Inner::Run(depth),
+            });
             let bias = bias.map(|bias| &bias[group * rows..(group + 1) * rows]);
             let window = [shape.output, group * rows];
-            self.run(&gather, &planes, &packed, rows, bias, y, window);
+            let columns = Gathered {
+                gather: &gather,
+                planes,
+            };
+            self.product(&packed, &columns, bias, y, window);
         }
     }
 
@@ -219,15 +226,21 @@ impl Cpu {
                         channels: shape.output,
                         first: group * rows,
                     };
-                    let depth = gather.depth();
-                    let weight = &weight[group * rows * channels * taps_all..];
-                    let packed = self.pack_rows(channels, depth, |channel, k| {
-                        let (row, tap) = (k / taps.len(), taps[k % taps.len()]);
-                        weight[(row * channels + channel) * taps_all + tap]
+                    let packed = self.pack(&Matrix {
+                        values: &weight[group * rows * channels * taps_all..],
+                        rows: channels,
+                        row_stride: taps_all,
+                        outers: rows,
+                        outer_stride: channels * taps_all,
+                        inner: Inner::Offsets(&taps),
                     });
+                    let columns = Gathered {
+                        gather: &gather,
+                        planes,
+                    };
                     let window = [shape.input, group * channels];
                     let target = if whole { &mut *dx } else { &mut part };
-                    self.run(&gather, &planes, &packed, channels, None, target, window);
+                    self.product(&packed, &columns, None, target, window);
                 }
                 if !whole {
                     let ([_, width], [rows, columns]) = (shape.size, size);
@@ -247,403 +260,5 @@ impl Cpu {
                 }
             }
         }
-    }
-
-    /// The gradient of the weight, `dweight` `[M, C / groups, KH, KW]`, from input and gradient of the
-    /// output: every value is overwritten.
-    ///
-    /// # Panics
-    /// If a slice's length is not that of the shape.
-    pub fn conv2d_weight_gradient(
-        self,
-        shape: &ConvShape,
-        x: &[f32],
-        dy: &[f32],
-        dweight: &mut [f32],
-    ) {
-        shape.check(x.len(), dweight.len(), dy.len());
-        let gather = shape.gather();
-        let (channels, rows) = (shape.input / shape.groups, shape.output / shape.groups);
-        let (depth, pixels, plane) = (gather.depth(), gather.pixels(), gather.plane());
-        // Not a power of two: rows at the same place of many pages evict each other.
-        let stride = pixels.next_multiple_of(COPY) + COPY;
-        for group in 0..shape.groups {
-            let planes = Planes {
-                values: x,
-                channels: shape.input,
-                first: group * channels,
-            };
-            let mut gradients = vec![0.0f32; rows * stride];
-            gradients
-                .par_chunks_mut(stride)
-                .enumerate()
-                .for_each(|(row, gradients)| {
-                    for image in 0..shape.images {
-                        let from = (image * shape.output + group * rows + row) * plane;
-                        copy_over(gradients, image * plane, dy, from, plane);
-                    }
-                    gradients[pixels..].fill(0.0);
-                });
-            let ranges = depth_ranges(depth);
-            let parts: Vec<Vec<f32>> = ranges
-                .par_iter()
-                .with_max_len(1)
-                .map(|range| {
-                    self.dispatch(WeightGradient {
-                        gather: &gather,
-                        planes: &planes,
-                        gradients: &gradients,
-                        stride,
-                        rows,
-                        range: range.clone(),
-                    })
-                })
-                .collect();
-            dweight[group * rows * depth..(group + 1) * rows * depth]
-                .par_chunks_mut(depth)
-                .with_min_len(8)
-                .enumerate()
-                .for_each(|(row, dweight)| {
-                    for (range, part) in ranges.iter().zip(&parts) {
-                        let len = range.len();
-                        dweight[range.clone()].copy_from_slice(&part[row * len..(row + 1) * len]);
-                    }
-                });
-        }
-    }
-
-    /// The weight as tiles `[K, tile_rows]`, missing rows zero.
-    fn pack_rows(
-        self,
-        rows: usize,
-        depth: usize,
-        weight: impl Fn(usize, usize) -> f32 + Sync,
-    ) -> Vec<f32> {
-        let tile = self.dispatch(TileRows);
-        let mut packed = vec![0.0f32; rows.div_ceil(tile) * depth * tile];
-        packed
-            .par_chunks_mut(depth * tile)
-            .enumerate()
-            .for_each(|(index, packed)| {
-                let first = index * tile;
-                let held = tile.min(rows - first);
-                for (k, packed) in packed.chunks_exact_mut(tile).enumerate() {
-                    for (row, packed) in packed[..held].iter_mut().enumerate() {
-                        *packed = weight(first + row, k);
-                    }
-                }
-            });
-        packed
-    }
-
-    /// Runs a gather over all pixels; `window` are the channels of `out` and the group's first.
-    fn run(
-        self,
-        gather: &Gather,
-        planes: &Planes<'_>,
-        packed: &[f32],
-        rows: usize,
-        bias: Option<&[f32]>,
-        out: &mut [f32],
-        [channels, first]: [usize; 2],
-    ) {
-        let ranges = pixel_ranges(gather.pixels(), gather.depth());
-        let plane = gather.plane();
-        // Each task owns, for each of its images and each row, the run of the plane that it writes.
-        let mut tasks: Vec<(Range<usize>, Vec<&mut [f32]>)> = ranges
-            .into_iter()
-            .map(|range| (range, Vec::new()))
-            .collect();
-        let mut open = 0;
-        for (image, values) in out.chunks_exact_mut(plane * channels).enumerate() {
-            let (start, end) = (image * plane, (image + 1) * plane);
-            while tasks[open].0.end <= start {
-                open += 1;
-            }
-            for values in values[first * plane..(first + rows) * plane].chunks_exact_mut(plane) {
-                let mut values = values;
-                for (range, slices) in &mut tasks[open..] {
-                    if range.start >= end {
-                        break;
-                    }
-                    let len = range.end.min(end) - range.start.max(start);
-                    let (head, tail) = values.split_at_mut(len);
-                    slices.push(head);
-                    values = tail;
-                }
-            }
-        }
-        tasks
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|(range, out)| {
-                self.dispatch(Product {
-                    gather,
-                    planes,
-                    packed,
-                    rows,
-                    bias,
-                    range,
-                    out,
-                });
-            });
-    }
-}
-
-struct TileRows;
-
-impl WithSimd for TileRows {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        tile_rows::<S>()
-    }
-}
-
-/// Pixels are cut in multiples of this, whatever the vectors' width.
-const QUANTUM: usize = 16;
-
-/// Bytes of columns that one task makes at a time: half of a small second-level cache.
-const COLUMNS: usize = 400 << 10;
-
-/// Runs of pixels of equal length, whatever the number of threads.
-fn pixel_ranges(pixels: usize, depth: usize) -> Vec<Range<usize>> {
-    let most = (COLUMNS / (4 * depth) / (3 * QUANTUM) * 3 * QUANTUM).clamp(3 * QUANTUM, 960);
-    let quanta = pixels.div_ceil(QUANTUM);
-    let least = pixels.div_ceil(most).max(quanta.div_ceil(6).min(16));
-    let count = least.next_multiple_of(2).min(quanta).max(1);
-    (0..count)
-        .map(|index| {
-            let at = |index: usize| (index * quanta / count * QUANTUM).min(pixels);
-            at(index)..at(index + 1)
-        })
-        .filter(|range| !range.is_empty())
-        .collect()
-}
-
-/// Runs of the weight's second axis for the tasks of a weight gradient.
-fn depth_ranges(depth: usize) -> Vec<Range<usize>> {
-    // 12 rows are a whole number of tiles on every machine.
-    let quanta = depth.div_ceil(12);
-    let count = quanta.div_ceil(6).max(quanta.min(8));
-    let count = count.next_multiple_of(2).min(quanta);
-    (0..count)
-        .map(|index| {
-            let at = |index: usize| (index * quanta / count * 12).min(depth);
-            at(index)..at(index + 1)
-        })
-        .collect()
-}
-
-#[derive(Default)]
-struct Scratch {
-    padded: Vec<f32>,
-    columns: Vec<f32>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// One task of [`Cpu::run`].
-struct Product<'a> {
-    gather: &'a Gather,
-    planes: &'a Planes<'a>,
-    packed: &'a [f32],
-    rows: usize,
-    bias: Option<&'a [f32]>,
-    range: Range<usize>,
-    /// `[images of the range, rows]` runs of pixels.
-    out: Vec<&'a mut [f32]>,
-}
-
-impl WithSimd for Product<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut scratch = SCRATCH.take();
-        self.run(simd, &mut scratch);
-        SCRATCH.set(scratch);
-    }
-}
-
-impl Product<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
-        let Self {
-            gather,
-            planes,
-            packed,
-            rows,
-            bias,
-            range,
-            out,
-        } = self;
-        let (lanes, tile) = (S::F32_LANES, tile_rows::<S>());
-        let (depth, taps) = (gather.depth(), gather.taps.len());
-        let width = PANEL * lanes;
-        let panel = depth * width + COPY;
-        let panels = range.len().div_ceil(width);
-        let Scratch { padded, columns } = scratch;
-        if columns.len() < panels * panel {
-            columns.resize(panels * panel, 0.0);
-        }
-
-        let mut reading = gather.reading(planes, range.clone());
-        reading.cut(width);
-        for channel in 0..gather.channels {
-            let source = reading.channel(gather, planes, channel, padded);
-            for tap in 0..taps {
-                let row = (channel * taps + tap) * width;
-                reading.copy(tap, source, columns, |pixel| {
-                    pixel / width * panel + row + pixel % width
-                });
-            }
-        }
-
-        let plane = gather.plane();
-        let runs = runs(range, plane, width);
-        let mut buffer = [0.0f32; 8 * PANEL * 16];
-        let buffer = &mut buffer[..tile * width];
-        for (index, weight) in packed.chunks_exact(depth * tile).enumerate() {
-            let first = index * tile;
-            let held = tile.min(*rows - first);
-            for at in 0..panels {
-                let pixels = width.min(range.len() - at * width);
-                let columns = &columns[at * panel..(at + 1) * panel];
-                product_into(simd, weight, columns, pixels.div_ceil(lanes), buffer);
-                for (row, sums) in buffer.chunks_exact(width).take(held).enumerate() {
-                    let bias = bias.map_or(0.0, |bias| bias[first + row]);
-                    for run in &runs[at] {
-                        let out = &mut out[run.image * *rows + first + row];
-                        let out = &mut out[run.offset..run.offset + run.len];
-                        let sums = &sums[run.lane..run.lane + run.len];
-                        for (out, sum) in out.iter_mut().zip(sums) {
-                            *out = sum + bias;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Pixels of one panel that lie in one image.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    /// Counted from the first image of the range.
-    image: usize,
-    /// In that image's run of the range.
-    offset: usize,
-    lane: usize,
-    len: usize,
-}
-
-/// The runs of each panel of a range.
-fn runs(range: &Range<usize>, plane: usize, width: usize) -> Vec<Vec<Run>> {
-    let first_image = range.start / plane;
-    (range.start..range.end)
-        .step_by(width)
-        .map(|start| {
-            let end = (start + width).min(range.end);
-            let mut runs = Vec::new();
-            let mut at = start;
-            while at < end {
-                let image = at / plane;
-                let to = end.min((image + 1) * plane);
-                runs.push(Run {
-                    image: image - first_image,
-                    offset: at - range.start.max(image * plane),
-                    lane: at - start,
-                    len: to - at,
-                });
-                at = to;
-            }
-            runs
-        })
-        .collect()
-}
-
-/// Pixels whose columns a weight gradient holds at a time.
-const CHUNK: usize = 768;
-
-/// One task of [`Cpu::conv2d_weight_gradient`]: `[rows, range]` of the weight.
-struct WeightGradient<'a> {
-    gather: &'a Gather,
-    planes: &'a Planes<'a>,
-    /// `[rows, stride]`.
-    gradients: &'a [f32],
-    stride: usize,
-    rows: usize,
-    range: Range<usize>,
-}
-
-impl WithSimd for WeightGradient<'_> {
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let mut scratch = SCRATCH.take();
-        let sums = self.run(simd, &mut scratch);
-        SCRATCH.set(scratch);
-        sums
-    }
-}
-
-impl WeightGradient<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(&self, simd: S, scratch: &mut Scratch) -> Vec<f32> {
-        let Self {
-            gather,
-            planes,
-            gradients,
-            stride,
-            rows,
-            ref range,
-        } = *self;
-        let depth = range.len();
-        let taps = gather.taps.len();
-        let [tile_rows, tile_depth] = dot_rows::<S>();
-        let Scratch { padded, columns } = scratch;
-        let row_len = CHUNK + COPY;
-        if columns.len() < depth * row_len + COPY {
-            columns.resize(depth * row_len + COPY, 0.0);
-        }
-        let mut sums = vec![0.0f32; rows * depth];
-        for start in (0..gather.pixels()).step_by(CHUNK) {
-            let end = (start + CHUNK).min(gather.pixels());
-            let len = (end - start).next_multiple_of(COPY);
-            let reading = gather.reading(planes, start..end);
-            for channel in range.start / taps..range.end.div_ceil(taps) {
-                let source = reading.channel(gather, planes, channel, padded);
-                for tap in 0..taps {
-                    let k = channel * taps + tap;
-                    if range.contains(&k) {
-                        let row = (k - range.start) * row_len;
-                        reading.copy(tap, source, columns, |pixel| row + pixel);
-                        columns[row + end - start..row + len].fill(0.0);
-                    }
-                }
-            }
-            let columns = &*columns;
-            for k in (0..depth).step_by(tile_depth) {
-                for row in (0..rows).step_by(tile_rows) {
-                    dots(
-                        simd,
-                        len,
-                        |a| &gradients[(row + a).min(rows - 1) * stride + start..],
-                        |b| &columns[(k + b).min(depth - 1) * row_len..],
-                        |a, b, sum| {
-                            if row + a < rows && k + b < depth {
-                                sums[(row + a) * depth + k + b] += sum;
-                            }
-                        },
-                    );
-                }
-            }
-        }
-        sums
     }
 }

@@ -294,19 +294,33 @@ impl Reading {
         scratch
     }
 
-    /// Copies what tap `tap` reads from `source` (see [`Self::channel`]) to `place(pixel)` in
-    /// `columns`. Up to [`COPY`] − 1 values after a piece are overwritten.
+    /// Positions of the pieces' first pixels in the range.
+    pub(super) fn pixels(&self) -> impl Iterator<Item = usize> {
+        self.pieces.iter().map(|piece| piece.pixel)
+    }
+
+    /// What the last [`Self::channel`] returned, for the same channel and scratch.
     #[inline(always)]
-    pub(super) fn copy(
+    pub(super) fn again<'s>(
         &self,
-        tap: usize,
-        source: &[f32],
-        columns: &mut [f32],
-        place: impl Fn(usize) -> usize,
-    ) {
+        gather: &Gather,
+        planes: &Planes<'s>,
+        channel: usize,
+        scratch: &'s [f32],
+    ) -> &'s [f32] {
+        if self.segments.is_empty() {
+            &planes.values[channel * gather.input[0] * gather.input[1]..]
+        } else {
+            scratch
+        }
+    }
+
+    /// Copies what tap `tap` reads from `source` (see [`Self::channel`]), each piece to its place
+    /// in `columns`. Up to [`COPY`] − 1 values after a piece are overwritten.
+    #[inline(always)]
+    pub(super) fn copy(&self, tap: usize, source: &[f32], columns: &mut [f32], places: &[usize]) {
         let source = source.get(self.taps[tap]..).unwrap_or_default();
-        for piece in &self.pieces {
-            let to = place(piece.pixel);
+        for (piece, &to) in self.pieces.iter().zip(places) {
             copy_over(columns, to, source, piece.source, piece.len);
         }
     }

@@ -6,7 +6,10 @@ mod conv;
 mod gather;
 mod norm;
 mod pool;
+mod product;
 mod tile;
+mod update;
+mod weight_gradient;
 
 use std::fmt;
 

@@ -1,0 +1,396 @@
+//! A matrix times the columns of a gather, in panels that stay in cache.
+
+use std::array::from_fn;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::Cpu;
+use super::gather::{COPY, Gather, Planes};
+use super::tile::{PANEL, product_into, tile_rows};
+
+/// A matrix `[rows, outers · inner]` within a larger tensor: entry (row, (o, i)) lies at
+/// `row·row_stride + o·outer_stride + inner[i]`.
+pub(super) struct Matrix<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) row_stride: usize,
+    pub(super) outers: usize,
+    pub(super) outer_stride: usize,
+    pub(super) inner: Inner<'a>,
+}
+
+/// Offsets of a matrix's inner index.
+#[derive(Clone, Copy)]
+pub(super) enum Inner<'a> {
+    /// 0, 1, 2, … up to a length.
+    Run(usize),
+    /// Any.
+    Offsets(&'a [usize]),
+}
+
+impl Matrix<'_> {
+    fn depth(&self) -> usize {
+        let inner = match self.inner {
+            Inner::Run(len) => len,
+            Inner::Offsets(offsets) => offsets.len(),
+        };
+        self.outers * inner
+    }
+
+    /// Rows `first..` as a tile `[K, TILE]`; rows that are missing repeat the last, and their
+    /// products are not used.
+    #[inline(always)]
+    fn pack<const TILE: usize>(&self, first: usize, packed: &mut [f32]) {
+        let (mut packed, _) = packed.as_chunks_mut::<TILE>();
+        for outer in 0..self.outers {
+            let rows: [&[f32]; TILE] = from_fn(|row| {
+                let row = (first + row).min(self.rows - 1);
+                &self.values[row * self.row_stride + outer * self.outer_stride..]
+            });
+            match self.inner {
+                Inner::Run(len) => {
+                    let rows = rows.map(|row| row[..len].as_chunks::<COPY>());
+                    let (head, tail) = packed.split_at_mut(len);
+                    packed = tail;
+                    let (wide, rest) = head.as_chunks_mut::<COPY>();
+                    for (at, block) in wide.iter_mut().enumerate() {
+                        let rows = rows.map(|(wide, _)| &wide[at]);
+                        for (k, to) in block.iter_mut().enumerate() {
+                            *to = from_fn(|row| rows[row][k]);
+                        }
+                    }
+                    for (k, to) in rest.iter_mut().enumerate() {
+                        *to = from_fn(|row| rows[row].1[k]);
+                    }
+                }
+                Inner::Offsets(offsets) => {
+                    let (head, tail) = packed.split_at_mut(offsets.len());
+                    packed = tail;
+                    for (to, &offset) in head.iter_mut().zip(offsets) {
+                        *to = from_fn(|row| rows[row][offset]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A [`Matrix`] as tiles `[K, tile rows]`.
+pub(super) struct Packed {
+    values: Vec<f32>,
+    rows: usize,
+}
+
+struct PackTile<'a> {
+    matrix: &'a Matrix<'a>,
+    first: usize,
+    packed: &'a mut [f32],
+}
+
+impl WithSimd for PackTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        if tile_rows::<S>() == 8 {
+            self.matrix.pack::<8>(self.first, self.packed);
+        } else {
+            self.matrix.pack::<4>(self.first, self.packed);
+        }
+    }
+}
+
+struct TileRows;
+
+impl WithSimd for TileRows {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        tile_rows::<S>()
+    }
+}
+
+/// Columns that a matrix is multiplied with: `[K, pixels]`, made piece by piece.
+pub(super) trait Columns: Sync {
+    /// K.
+    fn depth(&self) -> usize;
+
+    /// Number of columns.
+    fn pixels(&self) -> usize;
+
+    /// Columns whose products are contiguous in each row of the output.
+    fn plane(&self) -> usize;
+
+    /// Writes the columns of `range` to panels of `width`: entry (k, pixel) to
+    /// `pixel / width · panel + k·width + pixel % width`. Values between are free.
+    fn fill(
+        &self,
+        range: Range<usize>,
+        width: usize,
+        panel: usize,
+        columns: &mut [f32],
+        scratch: &mut Vec<f32>,
+    );
+}
+
+/// The columns of a gather: what each output pixel reads.
+pub(super) struct Gathered<'a> {
+    pub(super) gather: &'a Gather,
+    pub(super) planes: Planes<'a>,
+}
+
+impl Columns for Gathered<'_> {
+    fn depth(&self) -> usize {
+        self.gather.depth()
+    }
+
+    fn pixels(&self) -> usize {
+        self.gather.pixels()
+    }
+
+    fn plane(&self) -> usize {
+        self.gather.plane()
+    }
+
+    #[inline(always)]
+    fn fill(
+        &self,
+        range: Range<usize>,
+        width: usize,
+        panel: usize,
+        columns: &mut [f32],
+        scratch: &mut Vec<f32>,
+    ) {
+        let taps = self.gather.taps.len();
+        let mut reading = self.gather.reading(&self.planes, range);
+        reading.cut(width);
+        // Columns that no piece needs to divide for.
+        let places: Vec<usize> = reading
+            .pixels()
+            .map(|pixel| pixel / width * panel + pixel % width)
+            .collect();
+        for channel in 0..self.gather.channels {
+            let source = reading.channel(self.gather, &self.planes, channel, scratch);
+            for tap in 0..taps {
+                let row = (channel * taps + tap) * width;
+                reading.copy(tap, source, &mut columns[row..], &places);
+            }
+        }
+    }
+}
+
+/// Columns are cut in multiples of this, whatever the vectors' width.
+const QUANTUM: usize = 16;
+
+/// Bytes of columns that one task makes at a time: part of a small second-level cache.
+const COLUMNS: usize = 400 << 10;
+
+/// Runs of columns of equal length, whatever the number of threads.
+fn pixel_ranges(pixels: usize, depth: usize) -> Vec<Range<usize>> {
+    let most = (COLUMNS / (4 * depth) / (3 * QUANTUM) * 3 * QUANTUM).clamp(3 * QUANTUM, 960);
+    let quanta = pixels.div_ceil(QUANTUM);
+    let least = pixels.div_ceil(most).max(quanta.div_ceil(6).min(16));
+    let count = least.next_multiple_of(2).min(quanta).max(1);
+    (0..count)
+        .map(|index| {
+            let at = |index: usize| (index * quanta / count * QUANTUM).min(pixels);
+            at(index)..at(index + 1)
+        })
+        .filter(|range| !range.is_empty())
+        .collect()
+}
+
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) padded: Vec<f32>,
+    pub(super) columns: Vec<f32>,
+    pub(super) rows: Vec<f32>,
+}
+
+thread_local! {
+    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The first `len` values of a buffer that only grows.
+pub(super) fn grown(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}
+
+impl Cpu {
+    /// The matrix in tiles.
+    pub(super) fn pack(self, matrix: &Matrix<'_>) -> Packed {
+        let tile = self.dispatch(TileRows);
+        let len = matrix.depth() * tile;
+        let mut values = vec![0.0f32; matrix.rows.div_ceil(tile) * len];
+        values
+            .par_chunks_mut(len)
+            .with_min_len(super::items_of(len))
+            .enumerate()
+            .for_each(|(index, packed)| {
+                self.dispatch(PackTile {
+                    matrix,
+                    first: index * tile,
+                    packed,
+                });
+            });
+        Packed {
+            values,
+            rows: matrix.rows,
+        }
+    }
+
+    /// `out[image][first + row] = Σ_k matrix[row][k] · columns[k]` (+ bias), where `out` is
+    /// `[images, channels, plane]`, `[channels, first]` the window; pixels count over images.
+    pub(super) fn product(
+        self,
+        matrix: &Packed,
+        columns: &impl Columns,
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+        [channels, first]: [usize; 2],
+    ) {
+        let rows = matrix.rows;
+        let plane = columns.plane();
+        // Each task owns, for each of its images and each row, the run of the plane that it writes.
+        let mut tasks: Vec<(Range<usize>, Vec<&mut [f32]>)> =
+            pixel_ranges(columns.pixels(), columns.depth())
+                .into_iter()
+                .map(|range| (range, Vec::new()))
+                .collect();
+        let mut open = 0;
+        for (image, values) in out.chunks_exact_mut(plane * channels).enumerate() {
+            let (start, end) = (image * plane, (image + 1) * plane);
+            while tasks[open].0.end <= start {
+                open += 1;
+            }
+            for values in values[first * plane..(first + rows) * plane].chunks_exact_mut(plane) {
+                let mut values = values;
+                for (range, slices) in &mut tasks[open..] {
+                    if range.start >= end {
+                        break;
+                    }
+                    let len = range.end.min(end) - range.start.max(start);
+                    let (head, tail) = values.split_at_mut(len);
+                    slices.push(head);
+                    values = tail;
+                }
+            }
+        }
+        tasks
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(range, out)| {
+                self.dispatch(Task {
+                    matrix,
+                    columns,
+                    bias,
+                    range,
+                    out,
+                });
+            });
+    }
+}
+
+/// One task of [`Cpu::product`].
+struct Task<'a, C> {
+    matrix: &'a Packed,
+    columns: &'a C,
+    bias: Option<&'a [f32]>,
+    range: Range<usize>,
+    /// `[images of the range, rows]` runs of pixels.
+    out: Vec<&'a mut [f32]>,
+}
+
+impl<C: Columns> WithSimd for Task<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut scratch = SCRATCH.take();
+        self.run(simd, &mut scratch);
+        SCRATCH.set(scratch);
+    }
+}
+
+impl<C: Columns> Task<'_, C> {
+    #[inline(always)]
+    fn run<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
+        let (lanes, tile) = (S::F32_LANES, tile_rows::<S>());
+        let (depth, rows) = (self.columns.depth(), self.matrix.rows);
+        let range = self.range.clone();
+        let width = PANEL * lanes;
+        let panel = depth * width + COPY;
+        let panels = range.len().div_ceil(width);
+        let columns = grown(&mut scratch.columns, panels * panel);
+        let padded = &mut scratch.padded;
+        self.columns
+            .fill(range.clone(), width, panel, columns, padded);
+
+        let runs = runs(&range, self.columns.plane(), width);
+        let mut buffer = [0.0f32; 8 * PANEL * 16];
+        let buffer = &mut buffer[..tile * width];
+        for (index, matrix) in self.matrix.values.chunks_exact(depth * tile).enumerate() {
+            let first = index * tile;
+            let held = tile.min(rows - first);
+            for at in 0..panels {
+                let pixels = width.min(range.len() - at * width);
+                let columns = &columns[at * panel..(at + 1) * panel];
+                product_into(simd, matrix, columns, pixels.div_ceil(lanes), buffer);
+                for (row, sums) in buffer.chunks_exact(width).take(held).enumerate() {
+                    let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
+                    for run in &runs[at] {
+                        let out = &mut self.out[run.image * rows + first + row];
+                        let out = &mut out[run.offset..run.offset + run.len];
+                        let sums = &sums[run.lane..run.lane + run.len];
+                        for (out, sum) in out.iter_mut().zip(sums) {
+                            *out = sum + bias;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pixels of one panel that lie in one image.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// Counted from the first image of the range.
+    image: usize,
+    /// In that image's run of the range.
+    offset: usize,
+    lane: usize,
+    len: usize,
+}
+
+/// The runs of each panel of a range.
+fn runs(range: &Range<usize>, plane: usize, width: usize) -> Vec<Vec<Run>> {
+    let first_image = range.start / plane;
+    (range.start..range.end)
+        .step_by(width)
+        .map(|start| {
+            let end = (start + width).min(range.end);
+            let mut runs = Vec::new();
+            let mut at = start;
+            while at < end {
+                let image = at / plane;
+                let to = end.min((image + 1) * plane);
+                runs.push(Run {
+                    image: image - first_image,
+                    offset: at - range.start.max(image * plane),
+                    lane: at - start,
+                    len: to - at,
+                });
+                at = to;
+            }
+            runs
+        })
+        .collect()
+}
