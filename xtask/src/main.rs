@@ -4,6 +4,7 @@
 //! links no burn, so that it builds in seconds.
 
 mod bench_eval;
+mod bench_step;
 mod chart;
 mod ci;
 mod html;
@@ -51,6 +52,8 @@ enum Command {
 enum Bench {
     /// The evaluator against pycocotools and its successors, whole process against whole process.
     Eval(bench_eval::EvalArgs),
+    /// A pretraining step and its convolutions against PyTorch, process against process.
+    Step(bench_step::StepArgs),
 }
 
 fn main() -> Result<()> {
@@ -60,5 +63,6 @@ fn main() -> Result<()> {
         Command::Reproduce(args) => reproduce::run(&args),
         Command::Report { dir } => report::write(&dir),
         Command::Bench(Bench::Eval(args)) => bench_eval::run(&args),
+        Command::Bench(Bench::Step(args)) => bench_step::run(&args),
     }
 }

@@ -11,6 +11,7 @@ use burn::backend::{Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 
+use super::buffers::{give, take};
 use super::kernel::{Affine, ConvShape, Cpu, NormShape, PoolShape};
 use super::{BatchNormed, Epilogue, SgdStep};
 
@@ -182,6 +183,7 @@ pub(super) fn sgd<const D: usize>(
     };
     let (target, speed) = (value.storage_mut(), velocity.storage_mut());
     Cpu::detect().sgd(step, target, speed, gradient.storage());
+    give(gradient);
     (
         Tensor::from_primitive::<Flex>(value),
         Tensor::from_primitive::<Flex>(velocity),
@@ -254,6 +256,33 @@ fn norm_scale(weight: &[f32], variance: &[f32], epsilon: f32) -> Vec<f32> {
     weights.zip(variance).map(scale).collect()
 }
 
+/// `x·scale + shift` with its epilogue, in place where nothing else holds `x`.
+fn apply_affine(
+    shape: &NormShape,
+    mut x: FlexTensor,
+    affine: Affine<'_>,
+    residual: Option<FlexTensor>,
+    relu: bool,
+) -> FlexTensor {
+    let cpu = Cpu::detect();
+    let values = residual.as_ref().map(FlexTensor::storage::<f32>);
+    let y = match x.try_storage_mut::<f32>() {
+        Some(y) => {
+            cpu.affine_in_place(shape, affine, values, relu, y);
+            x
+        }
+        None => {
+            let mut y = take(x.layout().num_elements());
+            cpu.affine(shape, x.storage(), affine, values, relu, &mut y);
+            tensor(y, dims::<4>(&x))
+        }
+    };
+    if let Some(residual) = residual {
+        give(residual);
+    }
+    y
+}
+
 impl KernelBackend for Flex {
     fn kernel_conv2d(
         x: FlexTensor,
@@ -264,9 +293,10 @@ impl KernelBackend for Flex {
         let (x, weight, bias) = (in_order(x), in_order(weight), bias.get().map(in_order));
         let shape = conv_shape(&x, &weight, &options);
         let [height, width] = shape.output_size();
-        let mut y = vec![0.0; shape.images * shape.output * height * width];
+        let mut y = take(shape.images * shape.output * height * width);
         let bias = bias.as_ref().map(FlexTensor::storage::<f32>);
         Cpu::detect().conv2d_forward(&shape, x.storage(), weight.storage(), bias, &mut y);
+        give(x);
         tensor(y, [shape.images, shape.output, height, width])
     }
 
@@ -288,22 +318,14 @@ impl KernelBackend for Flex {
             .zip(mean.iter().zip(&scale))
             .map(|(bias, (mean, scale))| bias - mean * scale)
             .collect();
-        let mut y = vec![0.0f32; x.layout().num_elements()];
-        let (scale, shift) = (&scale, &shift);
-        cpu.affine(
-            &shape,
-            x.storage(),
-            Affine { scale, shift },
-            residual.as_ref().map(FlexTensor::storage::<f32>),
-            config.relu,
-            &mut y,
-        );
+        let affine = Affine {
+            scale: &scale,
+            shift: &shift,
+        };
+        let y = apply_affine(&shape, x, affine, residual, config.relu);
         let statistics = [config.groups, shape.channels];
-        (
-            tensor(y, dims::<4>(&x)),
-            tensor(mean, statistics),
-            tensor(variance, statistics),
-        )
+        let (mean, variance) = (tensor(mean, statistics), tensor(variance, statistics));
+        (y, mean, variance)
     }
 
     fn kernel_affine(
@@ -316,17 +338,11 @@ impl KernelBackend for Flex {
         let shape = norm_shape(&x, 1);
         let (x, scale, shift) = (in_order(x), in_order(scale), in_order(shift));
         let residual = residual.get().map(in_order);
-        let mut y = vec![0.0f32; x.layout().num_elements()];
-        let (scale, shift) = (scale.storage(), shift.storage());
-        Cpu::detect().affine(
-            &shape,
-            x.storage(),
-            Affine { scale, shift },
-            residual.as_ref().map(FlexTensor::storage::<f32>),
-            relu,
-            &mut y,
-        );
-        tensor(y, dims::<4>(&x))
+        let affine = Affine {
+            scale: scale.storage(),
+            shift: shift.storage(),
+        };
+        apply_affine(&shape, x, affine, residual, relu)
     }
 
     fn kernel_max_pool2d(x: FlexTensor, window: Window) -> FlexTensor {
@@ -346,8 +362,9 @@ fn max_pool(x: FlexTensor, window: Window) -> (FlexTensor, PoolShape, Vec<u32>) 
     };
     let x = in_order(x);
     let [rows, columns] = shape.output_size();
-    let mut y = vec![0.0; shape.planes * rows * columns];
+    let mut y = take(shape.planes * rows * columns);
     let sources = Cpu::detect().max_pool2d(&shape, x.storage(), &mut y);
+    give(x);
     (tensor(y, [images, channels, rows, columns]), shape, sources)
 }
 
@@ -374,15 +391,15 @@ impl ConvBackward {
         let dy = in_order(dy);
         if let Some(node) = node_weight {
             let x = in_order(x.clone());
-            let mut gradient = vec![0.0; weight.layout().num_elements()];
+            let mut gradient = take(weight.layout().num_elements());
             cpu.conv2d_weight_gradient(&shape, x.storage(), dy.storage(), &mut gradient);
             grads.register::<Flex>(node, tensor(gradient, dims::<4>(&weight)));
         }
         if let Some(node) = node_x {
             let size = dims::<4>(&x);
-            // The input's last use may be behind us: its memory is free before more is taken.
-            drop(x);
-            let mut gradient = vec![0.0; size.iter().product()];
+            // The input's last use may be behind us: its memory serves for the gradient.
+            give(x);
+            let mut gradient = take(size.iter().product());
             let weight = in_order(weight);
             cpu.conv2d_input_gradient(&shape, weight.storage(), dy.storage(), &mut gradient);
             grads.register::<Flex>(node, tensor(gradient, size));
@@ -402,7 +419,7 @@ impl Backward<Flex, 2> for ConvBackward {
     ) {
         let dy = grads.consume::<Flex>(&ops.node);
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        Self::gradients(nodes, ops.state, dy, grads, checkpointer);
+        give(Self::gradients(nodes, ops.state, dy, grads, checkpointer));
     }
 }
 
@@ -423,6 +440,7 @@ impl Backward<Flex, 3> for ConvBackward {
             let sums = Cpu::detect().channel_sums(&shape, dy.storage());
             grads.register::<Flex>(node, tensor(sums, [shape.channels]));
         }
+        give(dy);
     }
 }
 
@@ -458,11 +476,16 @@ impl NormBackward {
         if let Some(node) = residual {
             if let Some(y) = y.take() {
                 cpu.relu_gradient(y.storage(), dy.storage_mut());
+                give(y);
             }
-            grads.register::<Flex>(node, dy.clone());
+            // Both gradients start from this one and are changed further on.
+            let mut copy = take(dy.layout().num_elements());
+            cpu.copy(dy.storage(), &mut copy);
+            grads.register::<Flex>(node, tensor(copy, dims::<4>(&dy)));
         }
         let shape = norm_shape(&x, state.config.groups);
-        let y = y.as_ref().map(FlexTensor::storage::<f32>);
+        let held = y;
+        let y = held.as_ref().map(FlexTensor::storage::<f32>);
         let (mean, variance) = (state.mean.storage::<f32>(), state.variance.storage::<f32>());
         let sums = cpu.norm_sums(&shape, x.storage(), mean, y, dy.storage());
 
@@ -509,6 +532,10 @@ impl NormBackward {
                 dy.storage_mut(),
             );
             grads.register::<Flex>(node, dy);
+        }
+        give(x);
+        if let Some(y) = held {
+            give(y);
         }
     }
 }
@@ -567,6 +594,7 @@ impl AffineBackward {
         let mut dy = in_order(dy);
         if let Some(y) = y {
             cpu.relu_gradient(y.storage(), dy.storage_mut());
+            give(y);
         }
         if let Some(node) = residual {
             grads.register::<Flex>(node, dy.clone());
@@ -610,10 +638,11 @@ impl Backward<Flex, 1> for PoolBackward {
         let (shape, size, sources) = ops.state;
         let [node] = ops.parents;
         if let Some(node) = node {
-            let mut dx = vec![0.0; size.iter().product()];
+            let mut dx = take(size.iter().product());
             Cpu::detect().max_pool2d_gradient(&shape, &sources, dy.storage(), &mut dx);
             grads.register::<Flex>(node.id, tensor(dx, size));
         }
+        give(dy);
     }
 }
 

@@ -16,6 +16,8 @@
 //! their results do not depend on the number of threads.
 
 #[cfg(feature = "flex")]
+mod buffers;
+#[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 pub mod kernel;

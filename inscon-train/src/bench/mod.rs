@@ -1,7 +1,7 @@
 //! What a pretraining step takes, and what each of its convolutions takes, as lines of JSON.
 //!
-//! [`step`] runs the trainer's own step on random pixels; [`convs`] runs every convolution of the
-//! network by itself. `cargo xtask bench step` sets both beside PyTorch.
+//! [`step()`] runs the trainer's own step on random pixels; [`convs()`] runs every convolution of
+//! the network by itself. `cargo xtask bench step` sets both beside PyTorch.
 
 mod convs;
 mod geometry;

@@ -157,7 +157,7 @@ impl Cpu {
                 gather: &gather,
                 planes,
             };
-            self.product(&packed, &columns, bias, y, window);
+            self.product(&packed, &columns, 0..depth, bias, y, window);
         }
     }
 
@@ -240,7 +240,7 @@ impl Cpu {
                     };
                     let window = [shape.input, group * channels];
                     let target = if whole { &mut *dx } else { &mut part };
-                    self.product(&packed, &columns, None, target, window);
+                    self.product(&packed, &columns, 0..gather.depth(), None, target, window);
                 }
                 if !whole {
                     let ([_, width], [rows, columns]) = (shape.size, size);

@@ -143,9 +143,38 @@ impl Cpu {
         relu: bool,
         y: &mut [f32],
     ) {
-        shape.check(&[x.len(), y.len(), residual.map_or(x.len(), <[f32]>::len)]);
+        self.affine_of(shape, Some(x), affine, residual, relu, y);
+    }
+
+    /// [`Self::affine`] of `values`, in place.
+    ///
+    /// # Panics
+    /// If a length is not that of the shape.
+    pub fn affine_in_place(
+        self,
+        shape: &NormShape,
+        affine: Affine<'_>,
+        residual: Option<&[f32]>,
+        relu: bool,
+        values: &mut [f32],
+    ) {
+        self.affine_of(shape, None, affine, residual, relu, values);
+    }
+
+    fn affine_of(
+        self,
+        shape: &NormShape,
+        x: Option<&[f32]>,
+        affine: Affine<'_>,
+        residual: Option<&[f32]>,
+        relu: bool,
+        y: &mut [f32],
+    ) {
+        let length = |values: Option<&[f32]>| values.map_or(shape.len(), <[f32]>::len);
+        shape.check(&[length(x), y.len(), length(residual)]);
         let plane = shape.plane;
         let planes = items_of(plane);
+        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         y.par_chunks_mut(plane * planes)
             .enumerate()
             .for_each(|(chunk, y)| {
@@ -157,17 +186,26 @@ impl Cpu {
                             let row = shape.row(index);
                             let (scale, shift) = (affine.scale[row], affine.shift[row]);
                             let range = index * plane..(index + 1) * plane;
-                            let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-                            let x = &x[range.clone()];
-                            match residual {
-                                Some(residual) => {
-                                    for ((y, x), r) in y.iter_mut().zip(x).zip(&residual[range]) {
-                                        *y = above(x * scale + shift + r, floor);
+                            let of = |x: f32| x * scale + shift;
+                            match (x.map(|x| &x[range.clone()]), residual.map(|r| &r[range])) {
+                                (Some(x), Some(residual)) => {
+                                    for ((y, x), r) in y.iter_mut().zip(x).zip(residual) {
+                                        *y = above(of(*x) + r, floor);
                                     }
                                 }
-                                None => {
+                                (Some(x), None) => {
                                     for (y, x) in y.iter_mut().zip(x) {
-                                        *y = above(x * scale + shift, floor);
+                                        *y = above(of(*x), floor);
+                                    }
+                                }
+                                (None, Some(residual)) => {
+                                    for (y, r) in y.iter_mut().zip(residual) {
+                                        *y = above(of(*y) + r, floor);
+                                    }
+                                }
+                                (None, None) => {
+                                    for y in y {
+                                        *y = above(of(*y), floor);
                                     }
                                 }
                             }
@@ -175,6 +213,17 @@ impl Cpu {
                     },
                 );
             });
+    }
+
+    /// `to = from`, in parallel.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn copy(self, from: &[f32], to: &mut [f32]) {
+        assert_eq!(from.len(), to.len(), "copy: lengths");
+        to.par_chunks_mut(super::GRAIN)
+            .zip(from.par_chunks(super::GRAIN))
+            .for_each(|(to, from)| to.copy_from_slice(from));
     }
 
     /// The sums that the gradients of batch norm need; `y` is the output behind a ReLU, absent

@@ -1,5 +1,6 @@
 //! Max pooling that remembers where each maximum came from.
 
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{Cpu, items_of};
@@ -59,16 +60,12 @@ impl Cpu {
             .zip(sources.par_chunks_mut(output * planes))
             .zip(x.par_chunks(plane * planes))
             .for_each(|((y, sources), x)| {
-                self.dispatch(
-                    #[inline(always)]
-                    || {
-                        let outputs = y.chunks_exact_mut(output);
-                        let sources = sources.chunks_exact_mut(output);
-                        for ((y, sources), x) in outputs.zip(sources).zip(x.chunks_exact(plane)) {
-                            pool_plane(shape, x, y, sources);
-                        }
-                    },
-                );
+                self.dispatch(PoolPlanes {
+                    shape,
+                    x,
+                    y,
+                    sources,
+                });
             });
         sources
     }
@@ -102,64 +99,98 @@ impl Cpu {
     }
 }
 
+/// A run of planes.
+struct PoolPlanes<'a> {
+    shape: &'a PoolShape,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    sources: &'a mut [u32],
+}
+
+impl WithSimd for PoolPlanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let [height, width] = self.shape.size;
+        let [rows, columns] = self.shape.output_size();
+        let mut buffers = (Vec::new(), Vec::new());
+        let outputs = self.y.chunks_exact_mut(rows * columns);
+        let sources = self.sources.chunks_exact_mut(rows * columns);
+        let planes = self.x.chunks_exact(height * width);
+        for ((y, sources), x) in outputs.zip(sources).zip(planes) {
+            pool_plane(self.shape, x, y, sources, &mut buffers);
+        }
+    }
+}
+
+/// One plane: the greatest key of the rows of a window for each column first, which is contiguous,
+/// then of the columns.
 #[inline(always)]
-fn pool_plane(shape: &PoolShape, x: &[f32], y: &mut [f32], sources: &mut [u32]) {
+fn pool_plane(
+    shape: &PoolShape,
+    x: &[f32],
+    y: &mut [f32],
+    sources: &mut [u32],
+    (keys, greatest): &mut (Vec<i64>, Vec<i64>),
+) {
     let ([height, width], [_, columns]) = (shape.size, shape.output_size());
-    let rows = y
-        .chunks_exact_mut(columns)
-        .zip(sources.chunks_exact_mut(columns));
-    // Outputs whose windows lie inside the columns.
-    let left = shape.padding[1].div_ceil(shape.stride[1]).min(columns);
-    let right = (width + shape.padding[1])
-        .checked_sub(shape.kernel[1])
-        .map_or(0, |last| last / shape.stride[1] + 1)
-        .clamp(left, columns);
-    for (row, (y, sources)) in rows.enumerate() {
+    keys.resize(x.len(), 0);
+    for (at, (to, &x)) in (0u32..).zip(keys.iter_mut().zip(x)) {
+        *to = key(x, at);
+    }
+    // Cells of the padding lose against any other.
+    greatest.clear();
+    greatest.resize(width + 2 * shape.padding[1], i64::MIN);
+    let outputs = y.chunks_exact_mut(columns);
+    for (row, (y, sources)) in outputs.zip(sources.chunks_exact_mut(columns)).enumerate() {
         let top = (row * shape.stride[0]).saturating_sub(shape.padding[0]);
         let bottom = (row * shape.stride[0] + shape.kernel[0] - shape.padding[0]).min(height);
-        y.fill(f32::NEG_INFINITY);
-        // A window of −∞ has its first cell as source.
-        for (column, source) in sources.iter_mut().enumerate() {
-            let first = (column * shape.stride[1]).saturating_sub(shape.padding[1]);
-            *source = (top * width + first) as u32;
-        }
-        for in_y in top..bottom {
-            let x = &x[in_y * width..(in_y + 1) * width];
-            let base = in_y * width;
-            let edge = |column: usize, y: &mut f32, source: &mut u32| {
-                let start = (column * shape.stride[1]).saturating_sub(shape.padding[1]);
-                let end =
-                    (column * shape.stride[1] + shape.kernel[1] - shape.padding[1]).min(width);
-                for in_x in start..end {
-                    take(x[in_x], base + in_x, y, source);
-                }
-            };
-            for column in (0..left).chain(right..columns) {
-                edge(column, &mut y[column], &mut sources[column]);
+        let inner = &mut greatest[shape.padding[1]..shape.padding[1] + width];
+        inner.copy_from_slice(&keys[top * width..(top + 1) * width]);
+        for in_y in top + 1..bottom {
+            let keys = &keys[in_y * width..(in_y + 1) * width];
+            for (greatest, &key) in inner.iter_mut().zip(keys) {
+                *greatest = key.max(*greatest);
             }
-            for tap in 0..shape.kernel[1] {
-                let offset = left * shape.stride[1] + tap - shape.padding[1];
-                let x = x.get(offset..).unwrap_or_default();
-                let inner = y[left..right].iter_mut().zip(&mut sources[left..right]);
-                if shape.stride[1] == 2 {
-                    for (index, (y, source)) in inner.enumerate() {
-                        take(x[2 * index], base + offset + 2 * index, y, source);
-                    }
-                } else {
-                    for (index, (y, source)) in inner.enumerate() {
-                        let at = index * shape.stride[1];
-                        take(x[at], base + offset + at, y, source);
-                    }
-                }
+        }
+        if shape.kernel[1] == 3 && shape.stride[1] == 2 {
+            // The window of ResNet's stem, its sizes known to the compiler.
+            let pairs = greatest.as_chunks::<2>().0.windows(2);
+            let odd = greatest.len() % 2 == 1;
+            for ((y, source), pair) in y.iter_mut().zip(&mut *sources).zip(pairs) {
+                let greatest = pair[0][0].max(pair[0][1]).max(pair[1][0]);
+                take(greatest, x, y, source);
+            }
+            // The last window of an odd row has no second pair.
+            if let (true, [.., a, b, c]) = (odd && columns * 2 < greatest.len(), &greatest[..]) {
+                let last = columns - 1;
+                take(*a.max(b).max(c), x, &mut y[last], &mut sources[last]);
+            }
+        } else {
+            let windows = greatest.windows(shape.kernel[1]).step_by(shape.stride[1]);
+            for ((y, source), window) in y.iter_mut().zip(sources).zip(windows) {
+                let greatest = window.iter().fold(i64::MIN, |a, &b| a.max(b));
+                take(greatest, x, y, source);
             }
         }
     }
 }
 
 #[inline(always)]
-fn take(value: f32, at: usize, y: &mut f32, source: &mut u32) {
-    // A NaN is taken once and kept.
-    let above = (value > *y) | (value.is_nan() & !y.is_nan());
-    *y = if above { value } else { *y };
-    *source = if above { at as u32 } else { *source };
+fn take(greatest: i64, x: &[f32], y: &mut f32, source: &mut u32) {
+    *source = u32::MAX - greatest as u32;
+    *y = x[*source as usize];
+}
+
+/// Orders values as max pooling does: NaN above all, both zeros equal; among equals the first.
+#[inline(always)]
+fn key(value: f32, at: u32) -> i64 {
+    let bits = (value + 0.0).to_bits() as i32;
+    let order = if value.is_nan() {
+        i32::MAX
+    } else {
+        bits ^ ((bits >> 31) & i32::MAX)
+    };
+    (i64::from(order) << 32) | i64::from(u32::MAX - at)
 }

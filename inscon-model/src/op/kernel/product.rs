@@ -125,11 +125,17 @@ pub(super) trait Columns: Sync {
     /// Columns whose products are contiguous in each row of the output.
     fn plane(&self) -> usize;
 
-    /// Writes the columns of `range` to panels of `width`: entry (k, pixel) to
-    /// `pixel / width · panel + k·width + pixel % width`. Values between are free.
+    /// Longest part of the depth that a panel holds; longer sums are added up.
+    fn most_depth(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Writes part `depth` of the columns of `range` to panels of `width`: entry (k, pixel) to
+    /// `pixel / width · panel + (k − depth.start)·width + pixel % width`. Values between are free.
     fn fill(
         &self,
         range: Range<usize>,
+        depth: Range<usize>,
         width: usize,
         panel: usize,
         columns: &mut [f32],
@@ -160,6 +166,7 @@ impl Columns for Gathered<'_> {
     fn fill(
         &self,
         range: Range<usize>,
+        _: Range<usize>,
         width: usize,
         panel: usize,
         columns: &mut [f32],
@@ -247,11 +254,13 @@ impl Cpu {
     }
 
     /// `out[image][first + row] = Σ_k matrix[row][k] · columns[k]` (+ bias), where `out` is
-    /// `[images, channels, plane]`, `[channels, first]` the window; pixels count over images.
+    /// `[images, channels, plane]`, `[channels, first]` the window; pixels count over images. The
+    /// sum runs over `depth` only.
     pub(super) fn product(
         self,
         matrix: &Packed,
         columns: &impl Columns,
+        depth: Range<usize>,
         bias: Option<&[f32]>,
         out: &mut [f32],
         [channels, first]: [usize; 2],
@@ -260,7 +269,7 @@ impl Cpu {
         let plane = columns.plane();
         // Each task owns, for each of its images and each row, the run of the plane that it writes.
         let mut tasks: Vec<(Range<usize>, Vec<&mut [f32]>)> =
-            pixel_ranges(columns.pixels(), columns.depth())
+            pixel_ranges(columns.pixels(), depth.len().min(columns.most_depth()))
                 .into_iter()
                 .map(|range| (range, Vec::new()))
                 .collect();
@@ -290,6 +299,7 @@ impl Cpu {
                 self.dispatch(Task {
                     matrix,
                     columns,
+                    depth: depth.clone(),
                     bias,
                     range,
                     out,
@@ -302,6 +312,7 @@ impl Cpu {
 struct Task<'a, C> {
     matrix: &'a Packed,
     columns: &'a C,
+    depth: Range<usize>,
     bias: Option<&'a [f32]>,
     range: Range<usize>,
     /// `[images of the range, rows]` runs of pixels.
@@ -323,34 +334,45 @@ impl<C: Columns> Task<'_, C> {
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, scratch: &mut Scratch) {
         let (lanes, tile) = (S::F32_LANES, tile_rows::<S>());
-        let (depth, rows) = (self.columns.depth(), self.matrix.rows);
+        let (whole, rows) = (self.columns.depth(), self.matrix.rows);
         let range = self.range.clone();
         let width = PANEL * lanes;
-        let panel = depth * width + COPY;
         let panels = range.len().div_ceil(width);
-        let columns = grown(&mut scratch.columns, panels * panel);
-        let padded = &mut scratch.padded;
-        self.columns
-            .fill(range.clone(), width, panel, columns, padded);
-
         let runs = runs(&range, self.columns.plane(), width);
         let mut buffer = [0.0f32; 8 * PANEL * 16];
         let buffer = &mut buffer[..tile * width];
-        for (index, matrix) in self.matrix.values.chunks_exact(depth * tile).enumerate() {
-            let first = index * tile;
-            let held = tile.min(rows - first);
-            for at in 0..panels {
-                let pixels = width.min(range.len() - at * width);
-                let columns = &columns[at * panel..(at + 1) * panel];
-                product_into(simd, matrix, columns, pixels.div_ceil(lanes), buffer);
-                for (row, sums) in buffer.chunks_exact(width).take(held).enumerate() {
-                    let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
-                    for run in &runs[at] {
-                        let out = &mut self.out[run.image * rows + first + row];
-                        let out = &mut out[run.offset..run.offset + run.len];
-                        let sums = &sums[run.lane..run.lane + run.len];
-                        for (out, sum) in out.iter_mut().zip(sums) {
-                            *out = sum + bias;
+        let parts = self.depth.len().div_ceil(self.columns.most_depth()).max(1);
+        for part in 0..parts {
+            let at = |part: usize| self.depth.start + part * self.depth.len() / parts;
+            let depth = at(part)..at(part + 1);
+            let panel = depth.len() * width + COPY;
+            let columns = grown(&mut scratch.columns, panels * panel);
+            let padded = &mut scratch.padded;
+            self.columns
+                .fill(range.clone(), depth.clone(), width, panel, columns, padded);
+            for (index, matrix) in self.matrix.values.chunks_exact(whole * tile).enumerate() {
+                let matrix = &matrix[depth.start * tile..depth.end * tile];
+                let first = index * tile;
+                let held = tile.min(rows - first);
+                for at in 0..panels {
+                    let pixels = width.min(range.len() - at * width);
+                    let columns = &columns[at * panel..(at + 1) * panel];
+                    product_into(simd, matrix, columns, pixels.div_ceil(lanes), buffer);
+                    for (row, sums) in buffer.chunks_exact(width).take(held).enumerate() {
+                        let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
+                        for run in &runs[at] {
+                            let out = &mut self.out[run.image * rows + first + row];
+                            let out = &mut out[run.offset..run.offset + run.len];
+                            let sums = &sums[run.lane..run.lane + run.len];
+                            if part == 0 {
+                                for (out, sum) in out.iter_mut().zip(sums) {
+                                    *out = sum + bias;
+                                }
+                            } else {
+                                for (out, sum) in out.iter_mut().zip(sums) {
+                                    *out += sum;
+                                }
+                            }
                         }
                     }
                 }

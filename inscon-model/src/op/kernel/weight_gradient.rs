@@ -14,12 +14,15 @@ use super::{ConvShape, Cpu};
 /// Pixels up to which the sum over them is one panel deep.
 const SHORT: usize = 1024;
 
+/// Rows and columns of the weight from which transposed columns are worth making.
+const WIDE: usize = 128;
+
 impl Cpu {
     /// The gradient of the weight, `dweight` `[M, C / groups, KH, KW]`, from input and gradient of
     /// the output: every value is overwritten.
     ///
-    /// A short sum over pixels is a product of gradients and transposed columns, a long one is dot
-    /// products of gradients and columns, each over a part of the pixels.
+    /// It is a product of gradients and transposed columns, or, where a long sum has few rows to
+    /// make those worth it, dot products of gradients and columns.
     ///
     /// # Panics
     /// If a slice's length is not that of the shape.
@@ -46,20 +49,15 @@ impl Cpu {
             };
             let gradients = &dy[group * rows * plane..];
             let dweight = &mut dweight[group * rows * depth..(group + 1) * rows * depth];
-            if gather.pixels() <= SHORT {
-                let matrix = self.pack(&Matrix {
-                    values: gradients,
-                    rows,
-                    row_stride: plane,
-                    outers: shape.images,
-                    outer_stride: shape.output * plane,
-                    inner: Inner::Run(plane),
-                });
-                let columns = Transposed {
-                    gather: &gather,
+            if gather.pixels() <= SHORT || rows.min(depth) >= WIDE {
+                self.wide_gradient(
+                    &gather,
                     planes,
-                };
-                self.product(&matrix, &columns, None, dweight, [rows, 0]);
+                    gradients,
+                    shape.output * plane,
+                    rows,
+                    dweight,
+                );
             } else {
                 let long = Long {
                     gather: &gather,
@@ -69,6 +67,46 @@ impl Cpu {
                     rows,
                 };
                 self.long_gradient(&long, dweight);
+            }
+        }
+    }
+
+    fn wide_gradient(
+        self,
+        gather: &Gather,
+        planes: Planes<'_>,
+        gradients: &[f32],
+        image_stride: usize,
+        rows: usize,
+        dweight: &mut [f32],
+    ) {
+        let (pixels, depth) = (gather.pixels(), gather.depth());
+        let matrix = self.pack(&Matrix {
+            values: gradients,
+            rows,
+            row_stride: gather.plane(),
+            outers: gather.images,
+            outer_stride: image_stride,
+            inner: Inner::Run(gather.plane()),
+        });
+        let columns = Transposed { gather, planes };
+        // Where the columns are few, parts of the sum are tasks as well.
+        let parts = (8 * 48 / depth.max(1)).clamp(1, pixels.div_ceil(SHORT));
+        let ranges = even_ranges(pixels, COPY, parts);
+        let Some((first, others)) = ranges.split_first() else {
+            return dweight.fill(0.0);
+        };
+        let mut sums = vec![0.0f32; others.len() * dweight.len()];
+        std::iter::once((first, &mut *dweight))
+            .chain(others.iter().zip(sums.chunks_exact_mut(rows * depth)))
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .for_each(|(range, out)| {
+                self.product(&matrix, &columns, range.clone(), None, out, [rows, 0]);
+            });
+        for sums in sums.chunks_exact(rows * depth) {
+            for (dweight, sum) in dweight.iter_mut().zip(sums) {
+                *dweight += sum;
             }
         }
     }
@@ -149,17 +187,22 @@ impl Columns for Transposed<'_> {
         self.gather.depth()
     }
 
+    fn most_depth(&self) -> usize {
+        SHORT
+    }
+
     #[inline(always)]
     fn fill(
         &self,
         range: Range<usize>,
+        depth: Range<usize>,
         width: usize,
         panel: usize,
         columns: &mut [f32],
         scratch: &mut Vec<f32>,
     ) {
-        let (taps, pixels) = (self.gather.taps.len(), self.gather.pixels());
-        let reading = self.gather.reading(&self.planes, 0..pixels);
+        let (taps, pixels) = (self.gather.taps.len(), depth.len());
+        let reading = self.gather.reading(&self.planes, depth);
         let places: Vec<usize> = reading.pixels().collect();
         let stride = pixels.next_multiple_of(COPY) + COPY;
         // A block of rows, then transposed: the panel is written a run at a time.
