@@ -222,12 +222,14 @@ thread_local! {
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The first `len` values of a buffer that only grows.
+/// `len` values of a buffer that only grows, from a cache line's start: no vector of 16 lies in two
+/// lines.
 pub(super) fn grown(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
+    if buffer.len() < len + COPY {
+        buffer.resize(len + COPY, 0.0);
     }
-    &mut buffer[..len]
+    let skip = buffer.as_ptr().align_offset(64).min(COPY);
+    &mut buffer[skip..skip + len]
 }
 
 impl Cpu {
