@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::Cpu;
 use super::gather::{Gather, Planes};
 use super::product::{Gathered, Inner, Matrix};
+use super::winograd::Winograd;
 
 /// Sizes of a two-dimensional convolution, PyTorch's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,11 @@ impl ConvShape {
         );
     }
 
+    /// Whether Winograd's tiles fit: 3×3, stride 1, dilation 1.
+    fn is_3x3(&self) -> bool {
+        self.kernel == [3, 3] && self.stride == [1, 1] && self.dilation == [1, 1]
+    }
+
     fn taps(&self) -> impl Iterator<Item = [usize; 2]> {
         let [rows, columns] = self.kernel;
         (0..rows).flat_map(move |y| (0..columns).map(move |x| [y, x]))
@@ -143,6 +149,24 @@ impl Cpu {
                 first: group * channels,
             };
             let weight = &weight[group * rows * depth..(group + 1) * rows * depth];
+            let bias = bias.map(|bias| &bias[group * rows..(group + 1) * rows]);
+            let window = [shape.output, group * rows];
+            let winograd = Winograd {
+                images: shape.images,
+                channels,
+                rows,
+                input: shape.size,
+                output: shape.output_size(),
+                origin: shape.padding.map(|padding| -(padding as isize)),
+                weight,
+                row_stride: depth,
+                channel_stride: 9,
+                flip: false,
+            };
+            if shape.is_3x3() && winograd.pays() {
+                self.winograd(&winograd, &planes, bias, y, window);
+                continue;
+            }
             let packed = self.pack(&Matrix {
                 values: weight,
                 rows,
@@ -151,8 +175,6 @@ impl Cpu {
                 outer_stride: 0,
                 inner: Inner::Run(depth),
             });
-            let bias = bias.map(|bias| &bias[group * rows..(group + 1) * rows]);
-            let window = [shape.output, group * rows];
             let columns = Gathered {
                 gather: &gather,
                 planes,
@@ -226,8 +248,26 @@ impl Cpu {
                         channels: shape.output,
                         first: group * rows,
                     };
+                    let weight = &weight[group * rows * channels * taps_all..];
+                    let winograd = Winograd {
+                        images: shape.images,
+                        channels: rows,
+                        rows: channels,
+                        input: shape.output_size(),
+                        output: shape.size,
+                        origin: shape.padding.map(|padding| padding as isize - 2),
+                        weight,
+                        row_stride: 9,
+                        channel_stride: channels * 9,
+                        flip: true,
+                    };
+                    if shape.is_3x3() && winograd.pays() {
+                        let window = [shape.input, group * channels];
+                        self.winograd(&winograd, &planes, None, dx, window);
+                        continue;
+                    }
                     let packed = self.pack(&Matrix {
-                        values: &weight[group * rows * channels * taps_all..],
+                        values: weight,
                         rows: channels,
                         row_stride: taps_all,
                         outers: rows,

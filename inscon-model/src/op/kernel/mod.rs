@@ -10,6 +10,7 @@ mod product;
 mod tile;
 mod update;
 mod weight_gradient;
+mod winograd;
 
 use std::fmt;
 

@@ -216,6 +216,7 @@ pub(super) struct Scratch {
     pub(super) padded: Vec<f32>,
     pub(super) columns: Vec<f32>,
     pub(super) rows: Vec<f32>,
+    pub(super) sums: Vec<f32>,
 }
 
 thread_local! {
@@ -235,7 +236,7 @@ pub(super) fn grown(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 impl Cpu {
     /// The matrix in tiles.
     pub(super) fn pack(self, matrix: &Matrix<'_>) -> Packed {
-        let tile = self.dispatch(TileRows);
+        let tile = tile_rows_of(self);
         let len = matrix.depth() * tile;
         let mut values = vec![0.0f32; matrix.rows.div_ceil(tile) * len];
         values
@@ -269,31 +270,8 @@ impl Cpu {
     ) {
         let rows = matrix.rows;
         let plane = columns.plane();
-        // Each task owns, for each of its images and each row, the run of the plane that it writes.
-        let mut tasks: Vec<(Range<usize>, Vec<&mut [f32]>)> =
-            pixel_ranges(columns.pixels(), depth.len().min(columns.most_depth()))
-                .into_iter()
-                .map(|range| (range, Vec::new()))
-                .collect();
-        let mut open = 0;
-        for (image, values) in out.chunks_exact_mut(plane * channels).enumerate() {
-            let (start, end) = (image * plane, (image + 1) * plane);
-            while tasks[open].0.end <= start {
-                open += 1;
-            }
-            for values in values[first * plane..(first + rows) * plane].chunks_exact_mut(plane) {
-                let mut values = values;
-                for (range, slices) in &mut tasks[open..] {
-                    if range.start >= end {
-                        break;
-                    }
-                    let len = range.end.min(end) - range.start.max(start);
-                    let (head, tail) = values.split_at_mut(len);
-                    slices.push(head);
-                    values = tail;
-                }
-            }
-        }
+        let ranges = pixel_ranges(columns.pixels(), depth.len().min(columns.most_depth()));
+        let tasks = split(out, ranges, plane, [channels, first], rows);
         tasks
             .into_par_iter()
             .with_max_len(1)
@@ -308,6 +286,46 @@ impl Cpu {
                 });
             });
     }
+}
+
+/// Gives each range of pixels (over images) the runs of `out` that it writes, for each of its images
+/// and each row: `out` is `[images, channels, plane]`, the rows start at channel `first`.
+pub(super) fn split(
+    out: &mut [f32],
+    ranges: Vec<Range<usize>>,
+    plane: usize,
+    [channels, first]: [usize; 2],
+    rows: usize,
+) -> Vec<(Range<usize>, Vec<&mut [f32]>)> {
+    let mut tasks: Vec<(Range<usize>, Vec<&mut [f32]>)> = ranges
+        .into_iter()
+        .map(|range| (range, Vec::new()))
+        .collect();
+    let mut open = 0;
+    for (image, values) in out.chunks_exact_mut(plane * channels).enumerate() {
+        let (start, end) = (image * plane, (image + 1) * plane);
+        while tasks[open].0.end <= start {
+            open += 1;
+        }
+        for values in values[first * plane..(first + rows) * plane].chunks_exact_mut(plane) {
+            let mut values = values;
+            for (range, slices) in &mut tasks[open..] {
+                if range.start >= end {
+                    break;
+                }
+                let len = range.end.min(end) - range.start.max(start);
+                let (head, tail) = values.split_at_mut(len);
+                slices.push(head);
+                values = tail;
+            }
+        }
+    }
+    tasks
+}
+
+/// Rows of a register tile.
+pub(super) fn tile_rows_of(cpu: Cpu) -> usize {
+    cpu.dispatch(TileRows)
 }
 
 /// One task of [`Cpu::product`].

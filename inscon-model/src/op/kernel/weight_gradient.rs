@@ -161,7 +161,7 @@ impl Cpu {
 }
 
 /// `0..len` in `count` runs of about equal length, multiples of `quantum`.
-fn even_ranges(len: usize, quantum: usize, count: usize) -> Vec<Range<usize>> {
+pub(super) fn even_ranges(len: usize, quantum: usize, count: usize) -> Vec<Range<usize>> {
     let quanta = len.div_ceil(quantum);
     let count = count.clamp(1, quanta.max(1));
     let at = |index: usize| (index * quanta / count * quantum).min(len);
