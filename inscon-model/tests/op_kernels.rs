@@ -4,7 +4,8 @@
 //! `k(n)·ε·Σ|a·b|`, `k(n)` = 4 + √n: the rounding of a sum is a random walk, and the worst case of
 //! any order, n/2, is never met by n > 64 random terms. The factors have magnitudes in ½…1, so one
 //! product is at least ¼; `Sums::check` asserts that the bound is below that, so no missing,
-//! wrong or doubled tap can hide in it.
+//! wrong or doubled tap can hide in it. Convolutions by Winograd's tiles (`ConvShape::by_tiles`) have
+//! 16 times that, of the largest sum.
 #![cfg(feature = "flex")]
 #![allow(clippy::unwrap_used)] // helpers of tests
 
@@ -45,8 +46,15 @@ fn check_conv(shape: &ConvShape, seed: u64) {
     };
     on_all(run, |cpu, got| {
         let names = ["forward", "bias", "input gradient", "weight gradient"];
-        for ((exact, got), name) in exact.iter().zip(got).zip(names) {
-            exact.check(&format!("{cpu}, {shape:?}: {name}"), got);
+        let [forward, input, weight] = shape.by_tiles();
+        let tiles = [forward, forward, input, weight];
+        for (((exact, got), name), tiles) in exact.iter().zip(got).zip(names).zip(tiles) {
+            let what = format!("{cpu}, {shape:?}: {name}");
+            if tiles {
+                exact.check_tiles(&what, got);
+            } else {
+                exact.check(&what, got);
+            }
         }
     });
 }
@@ -90,6 +98,38 @@ proptest! {
     fn convolutions_are_their_formula(shape in conv_shapes(), seed: u64) {
         check_conv(&shape, seed);
     }
+}
+
+/// 3×3 kernels with tiles enough for Winograd's, cut at both edges, of every padding, in groups.
+#[test]
+fn convolutions_by_tiles_are_their_formula() {
+    let shape = |images, [input, output]: [usize; 2], size, padding| ConvShape {
+        input,
+        output,
+        size,
+        padding,
+        ..ConvShape::new(images, [3; 2])
+    };
+    for (seed, shape) in [
+        shape(5, [20, 35], [19, 18], [1, 1]),
+        shape(4, [17, 16], [23, 22], [0, 2]),
+        shape(30, [24, 33], [8, 7], [1, 1]),
+        shape(1, [16, 16], [43, 44], [2, 0]),
+        ConvShape {
+            groups: 2,
+            ..shape(2, [40, 34], [30, 29], [1, 1])
+        },
+        // With channels enough for the weight's gradient.
+        shape(6, [130, 137], [13, 14], [1, 1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(shape.by_tiles()[..2] == [true, true], "{shape:?}");
+        check_conv(&shape, seed as u64);
+    }
+    let wide = shape(6, [130, 137], [13, 14], [1, 1]);
+    assert_eq!(wide.by_tiles(), [true; 3]);
 }
 
 /// Sums longer than a panel, planes larger than one, every way of the weight's gradient.

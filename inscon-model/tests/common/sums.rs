@@ -81,6 +81,18 @@ impl Sums {
         self.terms[at] += 1;
     }
 
+    /// For sums by Winograd's tiles: the transforms add up to ten neighbours and take them away
+    /// again, so that the error follows the largest sum around, and is greater.
+    pub(crate) fn check_tiles(&self, what: &str, got: &[f32]) {
+        let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        let terms = self.terms.iter().copied().max().unwrap_or(0);
+        let bound = 16.0 * k(terms) * EPSILON * most(&self.absolute);
+        assert!(bound < 0.25, "{what}: a tap could hide in {bound}");
+        for (at, (&got, &exact)) in got.iter().zip(&self.sum).enumerate() {
+            near(&format!("{what}[{at}]"), got, exact, bound);
+        }
+    }
+
     pub(crate) fn check(&self, what: &str, got: &[f32]) {
         assert_eq!(got.len(), self.sum.len(), "{what}");
         for (at, &got) in got.iter().enumerate() {

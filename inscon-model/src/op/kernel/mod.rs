@@ -11,6 +11,7 @@ mod tile;
 mod update;
 mod weight_gradient;
 mod winograd;
+mod winograd_gradient;
 
 use std::fmt;
 

@@ -377,7 +377,7 @@ impl<C: Columns> Task<'_, C> {
                 for at in 0..panels {
                     let pixels = width.min(range.len() - at * width);
                     let columns = &columns[at * panel..(at + 1) * panel];
-                    product_into(simd, matrix, columns, pixels.div_ceil(lanes), buffer);
+                    product_into(simd, matrix, columns, pixels.div_ceil(lanes), false, buffer);
                     for (row, sums) in buffer.chunks_exact(width).take(held).enumerate() {
                         let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
                         for run in &runs[at] {

@@ -12,7 +12,7 @@ pub(super) fn tile_rows<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 8 } else { 4 }
 }
 
-/// `tile[m][p] = Σ_k weight[k][m] · panel[k][p]` for `VECTORS` vectors of pixels.
+/// `tile[m][p] += Σ_k weight[k][m] · panel[k][p]` for `VECTORS` vectors of pixels.
 ///
 /// `weight` is `[K, ROWS]`, `panel` is `[K, PANEL vectors]`. Each sum runs over k upwards, so it
 /// does not depend on how the pixels are cut.
@@ -21,8 +21,8 @@ fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     weight: &[f32],
     panel: &[S::f32s],
+    mut sums: [[S::f32s; VECTORS]; ROWS],
 ) -> [[S::f32s; VECTORS]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     let (weight, _) = weight.as_chunks::<ROWS>();
     let (panel, _) = panel.as_chunks::<PANEL>();
     for (weight, columns) in weight.iter().zip(panel) {
@@ -38,13 +38,14 @@ fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// Writes the product of a weight tile `[K, ROWS]` and a panel `[K, PANEL vectors]`, of which
-/// `vectors` are filled, to `tile`, rows of PANEL vectors.
+/// `vectors` are filled, to `tile`, rows of PANEL vectors; or adds it where `add` says so.
 #[inline(always)]
 pub(super) fn product_into<S: Simd>(
     simd: S,
     weight: &[f32],
     panel: &[f32],
     vectors: usize,
+    add: bool,
     tile: &mut [f32],
 ) {
     #[inline(always)]
@@ -52,10 +53,17 @@ pub(super) fn product_into<S: Simd>(
         simd: S,
         weight: &[f32],
         panel: &[S::f32s],
+        add: bool,
         tile: &mut [S::f32s],
     ) {
-        let sums = product::<S, ROWS, VECTORS>(simd, weight, panel);
         let (tile, _) = tile.as_chunks_mut::<PANEL>();
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        if add {
+            for (sums, tile) in sums.iter_mut().zip(&*tile) {
+                sums.copy_from_slice(&tile[..VECTORS]);
+            }
+        }
+        let sums = product::<S, ROWS, VECTORS>(simd, weight, panel, sums);
         for (tile, sums) in tile.iter_mut().zip(&sums) {
             tile[..VECTORS].copy_from_slice(sums);
         }
@@ -63,12 +71,12 @@ pub(super) fn product_into<S: Simd>(
     let (panel, _) = S::as_simd_f32s(panel);
     let (tile, _) = S::as_mut_simd_f32s(tile);
     match (S::REGISTER_COUNT >= 32, vectors) {
-        (true, 1) => run::<S, 8, 1>(simd, weight, panel, tile),
-        (true, 2) => run::<S, 8, 2>(simd, weight, panel, tile),
-        (true, _) => run::<S, 8, 3>(simd, weight, panel, tile),
-        (false, 1) => run::<S, 4, 1>(simd, weight, panel, tile),
-        (false, 2) => run::<S, 4, 2>(simd, weight, panel, tile),
-        (false, _) => run::<S, 4, 3>(simd, weight, panel, tile),
+        (true, 1) => run::<S, 8, 1>(simd, weight, panel, add, tile),
+        (true, 2) => run::<S, 8, 2>(simd, weight, panel, add, tile),
+        (true, _) => run::<S, 8, 3>(simd, weight, panel, add, tile),
+        (false, 1) => run::<S, 4, 1>(simd, weight, panel, add, tile),
+        (false, 2) => run::<S, 4, 2>(simd, weight, panel, add, tile),
+        (false, _) => run::<S, 4, 3>(simd, weight, panel, add, tile),
     }
 }
 

@@ -47,8 +47,17 @@ impl Cpu {
                 channels: shape.input,
                 first: group * channels,
             };
-            let gradients = &dy[group * rows * plane..];
             let dweight = &mut dweight[group * rows * depth..(group + 1) * rows * depth];
+            if let Some(winograd) = shape.winograd_gradient() {
+                let slopes = Planes {
+                    values: dy,
+                    channels: shape.output,
+                    first: group * rows,
+                };
+                self.winograd_gradient(&winograd, &planes, &slopes, dweight);
+                continue;
+            }
+            let gradients = &dy[group * rows * plane..];
             if gather.pixels() <= SHORT || rows.min(depth) >= WIDE {
                 self.wide_gradient(
                     &gather,

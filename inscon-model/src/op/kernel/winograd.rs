@@ -21,13 +21,13 @@ use super::tile::{PANEL, product_into, tile_rows};
 use super::weight_gradient::even_ranges;
 
 /// Outputs of a tile on each side.
-const OUT: usize = 4;
+pub(super) const OUT: usize = 4;
 
 /// Inputs of a tile on each side.
-const IN: usize = 6;
+pub(super) const IN: usize = 6;
 
 /// Products of a tile.
-const POINTS: usize = IN * IN;
+pub(super) const POINTS: usize = IN * IN;
 
 /// A 3×3 convolution of stride 1, forward or towards the input.
 pub(super) struct Winograd<'a> {
@@ -66,7 +66,7 @@ impl Winograd<'_> {
     }
 
     /// The 6×6 inputs of each tile as the taps of a gather of stride 4.
-    fn gather(&self) -> Gather {
+    pub(super) fn gather(&self) -> Gather {
         let tap = |at: usize| {
             let (y, x) = ((at / IN) as isize, (at % IN) as isize);
             [self.origin[0] + y, self.origin[1] + x]
@@ -150,7 +150,7 @@ impl Cpu {
 }
 
 #[inline(always)]
-fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
+pub(super) fn load<S: Simd>(values: &[f32], at: usize) -> S::f32s {
     S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
 }
 
@@ -161,7 +161,7 @@ fn store<S: Simd>(values: &mut [f32], at: usize, value: S::f32s) {
 
 /// `Bᵀ` applied to six values.
 #[inline(always)]
-fn input_1d<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
+pub(super) fn input_1d<S: Simd>(simd: S, d: [S::f32s; IN]) -> [S::f32s; IN] {
     let [d0, d1, d2, d3, d4, d5] = d;
     // 4·d0 − 5·d2 + d4 and so on.
     let even = simd.mul_add_f32s(simd.splat_f32s(-4.0), d2, d4);
@@ -359,7 +359,7 @@ impl Task<'_> {
                     let at = (panel * POINTS + point) * point_len;
                     let columns = &inputs[at..at + point_len];
                     let sums = &mut sums[point * sums_len..(point + 1) * sums_len];
-                    product_into(simd, weight, columns, held.div_ceil(lanes), sums);
+                    product_into(simd, weight, columns, held.div_ceil(lanes), false, sums);
                 }
                 for row in 0..tile.min(conv.rows - first) {
                     let bias = self.bias.map_or(0.0, |bias| bias[first + row]);
