@@ -1,6 +1,6 @@
 //! Sums of products in f64, with bounds for f32; runs on every instruction set and several numbers
 //! of threads.
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, dead_code)] // helpers of tests, not all of them in each
 
 use std::sync::LazyLock;
 

@@ -145,11 +145,12 @@ impl ConvShape {
         (self.is_3x3() && winograd.pays()).then_some(winograd)
     }
 
-    /// The weight's gradient of one group by tiles, where that pays: with fewer channels the
-    /// transforms cost what the products save.
+    /// The weight's gradient of one group by tiles, where that pays: with fewer channels or tiles
+    /// the transforms cost what the products save.
     pub(super) fn winograd_gradient(&self) -> Option<Winograd<'static>> {
         self.winograd(&[])
-            .filter(|winograd| winograd.rows.min(winograd.channels) >= 128)
+            .filter(|winograd| winograd.rows.min(winograd.channels) >= 64)
+            .filter(|winograd| winograd.all_tiles() >= 64)
     }
 
     /// Whether Winograd's tiles fit: 3×3, stride 1, dilation 1.
@@ -193,6 +194,9 @@ impl Cpu {
         y: &mut [f32],
     ) {
         shape.check(x.len(), weight.len(), y.len());
+        if let Some(bias) = bias {
+            assert_eq!(bias.len(), shape.output, "{shape:?}: bias");
+        }
         let gather = shape.gather();
         let (channels, rows) = (shape.input / shape.groups, shape.output / shape.groups);
         let depth = gather.depth();

@@ -44,6 +44,13 @@ impl NormShape {
         }
     }
 
+    /// Checks vectors with a value a statistic.
+    fn check_rows(&self, vectors: &[&[f32]]) {
+        for vector in vectors {
+            assert_eq!(vector.len(), self.rows(), "{self:?}: statistics");
+        }
+    }
+
     /// The planes of statistic `row`.
     fn planes<'a>(&self, values: &'a [f32], row: usize) -> impl Iterator<Item = &'a [f32]> {
         let (group, channel) = (row / self.channels, row % self.channels);
@@ -172,6 +179,7 @@ impl Cpu {
     ) {
         let length = |values: Option<&[f32]>| values.map_or(shape.len(), <[f32]>::len);
         shape.check(&[length(x), y.len(), length(residual)]);
+        shape.check_rows(&[affine.scale, affine.shift]);
         let plane = shape.plane;
         let planes = items_of(plane);
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
@@ -241,6 +249,7 @@ impl Cpu {
         dy: &[f32],
     ) -> NormSums {
         shape.check(&[x.len(), dy.len(), y.map_or(x.len(), <[f32]>::len)]);
+        shape.check_rows(&[mean]);
         let (gradient, centred) = (0..shape.rows())
             .into_par_iter()
             .with_min_len(items_of(shape.count()))
@@ -300,6 +309,7 @@ impl Cpu {
         dy: &mut [f32],
     ) {
         shape.check(&[x.len(), dy.len(), y.map_or(x.len(), <[f32]>::len)]);
+        shape.check_rows(&[mean, slope, affine.scale, affine.shift]);
         let plane = shape.plane;
         let planes = items_of(plane);
         dy.par_chunks_mut(plane * planes)
@@ -340,6 +350,7 @@ impl Cpu {
     /// If a length is not that of the shape.
     pub fn scale(self, shape: &NormShape, scale: &[f32], values: &mut [f32]) {
         shape.check(&[values.len()]);
+        shape.check_rows(&[scale]);
         let plane = shape.plane;
         let planes = items_of(plane);
         values

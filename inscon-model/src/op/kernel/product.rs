@@ -45,6 +45,16 @@ impl Matrix<'_> {
     #[inline(always)]
     fn pack<const TILE: usize>(&self, first: usize, packed: &mut [f32]) {
         let (mut packed, _) = packed.as_chunks_mut::<TILE>();
+        if let (1, Inner::Offsets(&[offset]), true) =
+            (self.row_stride, self.inner, first + TILE <= self.rows)
+        {
+            // The rows lie side by side.
+            for (outer, to) in packed.iter_mut().enumerate() {
+                let at = outer * self.outer_stride + offset + first;
+                to.copy_from_slice(&self.values[at..at + TILE]);
+            }
+            return;
+        }
         for outer in 0..self.outers {
             let rows: [&[f32]; TILE] = from_fn(|row| {
                 let row = (first + row).min(self.rows - 1);
@@ -80,8 +90,51 @@ impl Matrix<'_> {
 
 /// A [`Matrix`] as tiles `[K, tile rows]`.
 pub(super) struct Packed {
-    values: Vec<f32>,
+    values: Spare,
     rows: usize,
+}
+
+/// A buffer of any content that the thread keeps for its next call: pages once touched.
+pub(super) struct Spare {
+    values: Vec<f32>,
+    len: usize,
+}
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<f32>>> = RefCell::default();
+}
+
+impl Spare {
+    pub(super) fn new(len: usize) -> Self {
+        let spare = SPARES.with_borrow_mut(Vec::pop);
+        let mut values = spare.unwrap_or_default();
+        if values.len() < len {
+            values.resize(len, 0.0);
+        }
+        Self { values, len }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        // A thread that ends has no more calls to keep it for.
+        let _ = SPARES.try_with(|spares| spares.borrow_mut().push(values));
+    }
+}
+
+impl std::ops::Deref for Spare {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[..self.len]
+    }
+}
+
+impl std::ops::DerefMut for Spare {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[..self.len]
+    }
 }
 
 struct PackTile<'a> {
@@ -238,7 +291,7 @@ impl Cpu {
     pub(super) fn pack(self, matrix: &Matrix<'_>) -> Packed {
         let tile = tile_rows_of(self);
         let len = matrix.depth() * tile;
-        let mut values = vec![0.0f32; matrix.rows.div_ceil(tile) * len];
+        let mut values = Spare::new(matrix.rows.div_ceil(tile) * len);
         values
             .par_chunks_mut(len)
             .with_min_len(super::items_of(len))

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::Cpu;
 use super::gather::{COPY, Gather, Planes};
-use super::product::{SCRATCH, Scratch, grown, tile_rows_of};
+use super::product::{SCRATCH, Scratch, Spare, grown, tile_rows_of};
 use super::tile::{PANEL, product_into, tile_rows};
 use super::weight_gradient::even_ranges;
 
@@ -56,13 +56,18 @@ impl Winograd<'_> {
         self.output.map(|len| len.div_ceil(OUT))
     }
 
+    /// Tiles of all images.
+    pub(super) fn all_tiles(&self) -> usize {
+        let [rows, columns] = self.tiles();
+        self.images * rows * columns
+    }
+
     /// Whether the tiles are enough for the weight's transform to pay, and hold outputs enough.
     pub(super) fn pays(&self) -> bool {
-        let [rows, columns] = self.tiles();
-        let tiles = self.images * rows * columns;
+        let tiles = self.all_tiles();
         let full = tiles * OUT * OUT;
         let held = self.images * self.output[0] * self.output[1];
-        tiles >= 96 && held * 2 >= full && self.channels >= 16 && self.rows >= 16
+        tiles >= 32 && held * 2 >= full && self.channels >= 16 && self.rows >= 16
     }
 
     /// The 6×6 inputs of each tile as the taps of a gather of stride 4.
@@ -103,7 +108,7 @@ impl Cpu {
         let weight_tile = conv.channels * tile;
         let tiles = conv.rows.div_ceil(tile);
         // [tile of rows, point, channel, row].
-        let mut weights = vec![0.0f32; tiles * POINTS * weight_tile];
+        let mut weights = Spare::new(tiles * POINTS * weight_tile);
         weights
             .par_chunks_mut(POINTS * weight_tile)
             .enumerate()

@@ -7,7 +7,6 @@
 //! For each of the 36 points that is a product over tiles; the sums stay in the points' domain until
 //! the end.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -15,7 +14,7 @@ use rayon::prelude::*;
 
 use super::Cpu;
 use super::gather::{COPY, Gather, Planes};
-use super::product::{SCRATCH, Scratch, grown, tile_rows_of};
+use super::product::{SCRATCH, Scratch, Spare, grown, tile_rows_of};
 use super::tile::{PANEL, product_into};
 use super::winograd::{IN, OUT, POINTS, Winograd, input_1d, load};
 
@@ -24,11 +23,6 @@ const BLOCK: usize = 64;
 
 /// Values of the blocks that are held at a time.
 const HELD: usize = 6 << 20;
-
-thread_local! {
-    /// Inputs, gradients and sums of the last call: pages once touched.
-    static HOLD: RefCell<[Vec<f32>; 3]> = RefCell::default();
-}
 
 impl Cpu {
     /// Writes the gradient `[rows, channels, 9]` of the convolution `conv` (forward, not flipped).
@@ -60,13 +54,11 @@ impl Cpu {
             .collect();
         let (inputs_len, slopes_len) = (layout.inputs_len(), layout.slopes_len());
         let at_once = (HELD / (inputs_len + slopes_len)).max(2).min(blocks.len());
-        let mut held = HOLD.take();
-        let [inputs, slopes, sums] = &mut held;
-        let inputs = grown(inputs, at_once * inputs_len);
-        let slopes = grown(slopes, at_once * slopes_len);
+        let mut inputs = Spare::new(at_once * inputs_len);
+        let mut slopes = Spare::new(at_once * slopes_len);
         // [tile of rows, panel, point, row, lane].
         let sums_len = tile * width;
-        let sums = grown(sums, layout.row_tiles * layout.panels * POINTS * sums_len);
+        let mut sums = Spare::new(layout.row_tiles * layout.panels * POINTS * sums_len);
         for (group, blocks) in blocks.chunks(at_once).enumerate() {
             inputs
                 .par_chunks_mut(inputs_len)
@@ -89,8 +81,8 @@ impl Cpu {
                         layout: &layout,
                         first: group == 0,
                         blocks,
-                        inputs,
-                        slopes,
+                        inputs: &inputs,
+                        slopes: &slopes,
                         row_tile,
                         sums,
                     });
@@ -106,7 +98,6 @@ impl Cpu {
                     dweight,
                 });
             });
-        HOLD.set(held);
     }
 }
 
