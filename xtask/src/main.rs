@@ -8,6 +8,7 @@ mod bench_step;
 mod chart;
 mod ci;
 mod html;
+mod measured;
 mod pictures;
 mod report;
 mod reproduce;

@@ -155,8 +155,7 @@ pub fn batch_norm(
 }
 
 /// `x·scale + shift` by channel, plus the residual, through the ReLU: batch norm with fixed
-/// statistics. `scale` and `shift` get gradients on backends other than flex only, so they must be
-/// constants.
+/// statistics. `scale` and `shift` are constants: they get no gradients.
 ///
 /// # Shapes
 /// - `x`: `[N, C, H, W]`; `scale`, `shift`: `[C]`, without gradient
@@ -244,7 +243,11 @@ pub fn sgd<const D: usize>(
     if flex::runs(&value) {
         return flex::sgd(step, value, velocity, gradient);
     }
-    let gradient = gradient + value.clone() * step.weight_decay;
+    let gradient = if step.weight_decay == 0.0 {
+        gradient
+    } else {
+        gradient + value.clone() * step.weight_decay
+    };
     let velocity = match velocity {
         Some(velocity) => velocity * step.momentum + gradient,
         None => gradient,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::measure::Run;
 use super::tools::Tool;
+use crate::measured::{machine, median};
 
 /// How far the numbers of two tools may be apart.
 const TOLERANCE: f64 = 1e-9;
@@ -53,14 +54,7 @@ impl Row {
     }
 
     fn median(&self, value: impl Fn(&Run) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.runs.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => f64::NAN,
-            odd if odd % 2 == 1 => values[middle],
-            _ => f64::midpoint(values[middle - 1], values[middle]),
-        }
+        median(self.runs.iter().map(value))
     }
 
     fn numbers(&self) -> Option<&[f64]> {
@@ -149,17 +143,8 @@ impl Section {
 
 impl Report {
     pub(super) fn new(notes: Vec<String>) -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let cpus = read("/proc/cpuinfo");
-        let model = cpus
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-            .map_or("unknown processor", |(_, name)| name.trim());
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let load = read("/proc/loadavg");
-        let load = load.split_whitespace().next().unwrap_or("?");
         Self {
-            machine: format!("{model}, {cores} cores, load {load} at the start"),
+            machine: machine(),
             notes,
             sections: Vec::new(),
         }

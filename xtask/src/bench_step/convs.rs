@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::processes::{Processes, parsed};
-use super::{Workload, cell, median};
+use super::{Workload, cell};
+use crate::measured::median;
 use crate::shell;
 
 /// The ways through a convolution, as both programs name their times.

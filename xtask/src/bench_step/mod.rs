@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
+use crate::measured::machine;
 use crate::shell;
 use processes::{Peer, Processes};
 
@@ -200,32 +201,6 @@ impl Report {
     }
 }
 
-/// Processor, cores, load when it began.
-fn machine() -> String {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or("unknown processor", |(_, name)| name.trim());
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg");
-    let load = load.split_whitespace().next().unwrap_or("?");
-    format!("{model}, {cores} cores, load {load} at the start")
-}
-
-/// The middle one, or the mean of the two in the middle; not a number if there is none.
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
-    }
-}
-
 /// A number in a table; nothing where there is none.
 fn cell(value: f64, digits: usize) -> String {
     if value.is_finite() {
@@ -249,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_not_measured_is_left_empty() {
-        assert_eq!(cell(median([1.0, 2.0]), 2), "1.50");
-        assert_eq!(cell(median([]), 2), "");
+        assert_eq!(cell(crate::measured::median([1.0, 2.0]), 2), "1.50");
+        assert_eq!(cell(crate::measured::median([]), 2), "");
     }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::processes::{Kind, Processes};
-use super::{Workload, cell, median};
+use super::{Workload, cell};
+use crate::measured::median;
 use crate::shell;
 
 /// The phases of a step, in order.
@@ -130,7 +131,9 @@ impl Section {
             let name = phase.replace('_', " ");
             line(&name, &|run| run.phases_ms.get(phase).copied());
         }
-        line("step", &|run| Some(super::median(run.steps.clone()) * 1e3));
+        line("step", &|run| {
+            Some(crate::measured::median(run.steps.clone()) * 1e3)
+        });
         text
     }
 

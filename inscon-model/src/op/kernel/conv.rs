@@ -99,7 +99,7 @@ impl ConvShape {
     }
 
     /// Whether forward, input gradient and weight gradient go by Winograd's tiles. Their errors
-    /// are about 16 times those of direct sums, and a NaN or ∞ spreads over its tile of 4×4.
+    /// are about ten times those of direct sums, and a NaN or ∞ spreads over its tile of 4×4.
     #[must_use]
     pub fn by_tiles(&self) -> [bool; 3] {
         [

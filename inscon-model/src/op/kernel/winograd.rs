@@ -6,7 +6,8 @@
 //! ```
 //! for tiles `d` of 6×6 inputs that give 4×4 outputs. The 36 products over channels run through the
 //! same register tiles as any convolution. Sums and differences of up to 10 times the input lose a
-//! few bits: the error is about 8 times that of the direct sum (tests).
+//! few bits: the error is about ten times that of the direct sum (4·10⁻⁶ against 4·10⁻⁷ of the
+//! largest output at 16 to 35 channels; the tests allow 16 times).
 
 use std::array::from_fn;
 use std::ops::Range;
