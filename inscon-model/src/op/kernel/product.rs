@@ -254,14 +254,19 @@ fn pixel_ranges(pixels: usize, depth: usize) -> Vec<Range<usize>> {
     let most = (COLUMNS / (4 * depth) / (3 * QUANTUM) * 3 * QUANTUM).clamp(3 * QUANTUM, 960);
     let quanta = pixels.div_ceil(QUANTUM);
     let least = pixels.div_ceil(most).max(quanta.div_ceil(6).min(16));
-    let count = least.next_multiple_of(2).min(quanta).max(1);
-    (0..count)
-        .map(|index| {
-            let at = |index: usize| (index * quanta / count * QUANTUM).min(pixels);
-            at(index)..at(index + 1)
-        })
-        .filter(|range| !range.is_empty())
-        .collect()
+    if pixels == 0 {
+        return Vec::new();
+    }
+    let count = least.next_multiple_of(2);
+    even_ranges(pixels, QUANTUM, count)
+}
+
+/// `0..len` in `count` runs of about equal length, multiples of `quantum`.
+pub(super) fn even_ranges(len: usize, quantum: usize, count: usize) -> Vec<Range<usize>> {
+    let quanta = len.div_ceil(quantum);
+    let count = count.clamp(1, quanta.max(1));
+    let at = |index: usize| (index * quanta / count * quantum).min(len);
+    (0..count).map(|index| at(index)..at(index + 1)).collect()
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::gather::{COPY, Gather, Planes, copy_over};
-use super::product::{Columns, Inner, Matrix, SCRATCH, Scratch, grown};
+use super::product::{Columns, Inner, Matrix, SCRATCH, Scratch, even_ranges, grown};
 use super::tile::{dot_rows, dots};
 use super::{ConvShape, Cpu};
 
@@ -167,14 +167,6 @@ impl Cpu {
                 }
             });
     }
-}
-
-/// `0..len` in `count` runs of about equal length, multiples of `quantum`.
-pub(super) fn even_ranges(len: usize, quantum: usize, count: usize) -> Vec<Range<usize>> {
-    let quanta = len.div_ceil(quantum);
-    let count = count.clamp(1, quanta.max(1));
-    let at = |index: usize| (index * quanta / count * quantum).min(len);
-    (0..count).map(|index| at(index)..at(index + 1)).collect()
 }
 
 /// Columns of a gather with pixels and depth exchanged: "pixel" k is what all pixels read at k.

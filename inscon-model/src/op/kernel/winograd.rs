@@ -17,9 +17,8 @@ use rayon::prelude::*;
 
 use super::Cpu;
 use super::gather::{COPY, Gather, Planes};
-use super::product::{SCRATCH, Scratch, Spare, grown, tile_rows_of};
+use super::product::{SCRATCH, Scratch, Spare, even_ranges, grown, tile_rows_of};
 use super::tile::{PANEL, product_into, tile_rows};
-use super::weight_gradient::even_ranges;
 
 /// Outputs of a tile on each side.
 pub(super) const OUT: usize = 4;
