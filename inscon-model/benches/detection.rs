@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use inscon_model::detection::{BitMask, MaskRcnnConfig, Roi, RoiAlign, Target, nms};
+use inscon_model::detection::{BitMask, RcnnConfig, Roi, RoiAlign, Target, nms};
 use inscon_model::{ResNetConfig, normal};
 use rand::{Rng, RngExt};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
@@ -76,7 +76,7 @@ fn training_step(c: &mut Criterion) {
             width: 0.5,
             output_stride: 32,
         };
-        let config = MaskRcnnConfig {
+        let config = RcnnConfig {
             num_classes: 10,
             fpn_channels: 64,
             anchor_sizes: [16.0, 32.0, 64.0, 128.0].map(|size| vec![size]).to_vec(),

@@ -1,5 +1,5 @@
 //! Networks of InsCon-in-Rust: ResNet, the two heads of contrastive pretraining with momentum
-//! encoder and queues, and Mask R-CNN; all in [Burn](burn), on whatever device the caller names.
+//! encoder and queues, and Faster and Mask R-CNN; all in [Burn](burn), on whatever device the caller names.
 //!
 //! | folder | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `backbone` | [`ResNet`]: torchvision's V1.5 layout and parameter names |
 //! | `neck` | instance head and cell head of the pretraining |
 //! | `pretrain` | [`Encoder`], [`ema_update`], [`Queue`], [`Split`] |
-//! | [`detection`] | RoIAlign, FPN, RPN, Mask R-CNN |
+//! | [`detection`] | RoIAlign, FPN, RPN, Faster and Mask R-CNN on FPN or C4 |
 //! | `weights` | [`StateDict`] and safetensors |
 //!
 //! # Conventions
@@ -57,5 +57,6 @@ pub use error::*;
 pub use init::*;
 pub use layer::*;
 pub use neck::*;
+pub use op::{AllReduce, SyncGroup};
 pub use pretrain::*;
 pub use weights::*;

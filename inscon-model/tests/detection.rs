@@ -10,10 +10,11 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use common::{noise_tensor, rng};
 use inscon_model::detection::{
-    AnchorGenerator, BackboneNorm, BitMask, Detections, FpnNorm, LossDict, MaskRcnn,
-    MaskRcnnConfig, Proposals, Roi, RoiHeads, RpnOutput, SampledRois, Target, iou, paste_mask,
+    AnchorGenerator, BackboneNorm, BitMask, ConvNorm, Detections, GeneralizedRcnn, LossDict,
+    Proposals, RcnnConfig, Roi, RoiFeatures, RoiHeads, RpnOutput, SampledRois, Target, iou,
+    paste_mask,
 };
-use inscon_model::{ResNetConfig, Strictness, is_buffer, load_state_dict, state_dict};
+use inscon_model::{NormMode, ResNetConfig, Strictness, is_buffer, load_state_dict, state_dict};
 
 const RESNET: ResNetConfig = ResNetConfig {
     depth: 18,
@@ -21,8 +22,8 @@ const RESNET: ResNetConfig = ResNetConfig {
     output_stride: 32,
 };
 
-fn slim() -> MaskRcnnConfig {
-    MaskRcnnConfig {
+fn slim() -> RcnnConfig {
+    RcnnConfig {
         num_classes: 2,
         fpn_channels: 16,
         anchor_sizes: [12.0, 24.0, 48.0, 96.0].map(|size| vec![size]).to_vec(),
@@ -78,7 +79,7 @@ fn finite(losses: &LossDict) -> Vec<f32> {
 }
 
 /// Largest absolute gradient of every parameter; `None` without gradient.
-fn gradients(model: &MaskRcnn, gradients: &Gradients) -> BTreeMap<String, Option<f32>> {
+fn gradients(model: &GeneralizedRcnn, gradients: &Gradients) -> BTreeMap<String, Option<f32>> {
     struct Visit<'a> {
         gradients: &'a Gradients,
         path: Vec<String>,
@@ -121,12 +122,12 @@ fn every_trained_parameter_gets_a_finite_gradient() {
     let device = Device::flex().autodiff();
     let cases = [
         slim(),
-        MaskRcnnConfig {
-            fpn_norm: FpnNorm::Batch,
+        RcnnConfig {
+            fpn_norm: ConvNorm::Batch,
             mask: false,
             ..slim()
         },
-        MaskRcnnConfig {
+        RcnnConfig {
             anchor_sizes: vec![vec![12.0, 20.0]; 5],
             rpn_smooth_l1_beta: 0.1,
             ..slim()
@@ -172,7 +173,7 @@ fn first_losses_are_those_of_a_guess() {
 #[test]
 fn frozen_parts_have_no_gradient_and_keep_their_statistics() {
     let device = Device::flex().autodiff();
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         frozen_stages: 2,
         norm: BackboneNorm::Train,
         ..slim()
@@ -193,7 +194,7 @@ fn frozen_parts_have_no_gradient_and_keep_their_statistics() {
         }
     }
 
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         norm: BackboneNorm::Frozen,
         ..slim()
     };
@@ -259,7 +260,7 @@ fn the_same_seed_gives_the_same_losses() {
 #[test]
 fn stays_inside_the_image() {
     let device = Device::flex();
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         score_threshold: 0.0,
         ..slim()
     };
@@ -288,7 +289,7 @@ fn dilated_backbone() {
         output_stride: 16,
         ..RESNET
     };
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         anchor_sizes: vec![vec![32.0]; 5],
         ..slim()
     };
@@ -308,7 +309,7 @@ fn dilated_backbone() {
 #[test]
 fn rpn_loss_by_hand() {
     let device = Device::flex();
-    let generator = AnchorGenerator::new(&[vec![16.0]], &[1.0]);
+    let generator = AnchorGenerator::new(&[vec![16.0]], &[1.0], false);
     let anchors = vec![generator.grid(0, [4, 5], 8)];
     let output = RpnOutput {
         logits: Tensor::zeros([2, 20], &device),
@@ -324,11 +325,11 @@ fn rpn_loss_by_hand() {
         },
         Target::default(),
     ];
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         rpn_batch_per_image: 100,
         ..slim()
     };
-    let loss = output.loss(&config, &anchors, &targets, &mut rng(1));
+    let loss = output.loss(&config, &anchors, &[[32, 40]; 2], &targets, &mut rng(1));
 
     let overlaps: Vec<f32> = anchors[0]
         .iter()
@@ -363,7 +364,7 @@ fn rpn_loss_by_hand() {
 fn roi_loss_by_hand() {
     let device = Device::flex();
     let config = slim();
-    let heads = RoiHeads::new(&config, &mut rng(1), &device);
+    let heads = RoiHeads::new(&config, &RESNET, &mut rng(1), &device);
     let mut dict = state_dict(&heads);
     for data in dict.values_mut() {
         *data = TensorData::zeros::<f32, _>(data.shape().clone());
@@ -390,7 +391,13 @@ fn roi_loss_by_hand() {
         truth: vec![1],
         positives: 1,
     };
-    let loss = heads.loss(&config, [4, 8, 16, 32], &features, &sampled, &targets);
+    let features = RoiFeatures {
+        maps: &features,
+        strides: [4, 8, 16, 32],
+        backbone: None,
+        mode: NormMode::Train,
+    };
+    let loss = heads.loss(&config, features, &sampled, &targets);
     let scalar = |loss: Tensor<1>| loss.into_scalar::<f32>();
     assert!((scalar(loss.cls) - 3f32.ln()).abs() < 1e-6);
     assert!((scalar(loss.mask.unwrap()) - std::f32::consts::LN_2).abs() < 1e-6);
@@ -402,7 +409,7 @@ fn roi_loss_by_hand() {
 
 #[test]
 fn drawn_rois_keep_quota_and_truth() {
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         roi_batch_per_image: 8,
         ..slim()
     };
@@ -445,7 +452,7 @@ fn drawn_rois_keep_quota_and_truth() {
     let none = vec![Proposals::default(); 2];
     let drawn = SampledRois::draw(&config, &none, &targets, &mut rng(3));
     assert_eq!((drawn.rois.len(), drawn.positives), (3, 3));
-    let config = MaskRcnnConfig {
+    let config = RcnnConfig {
         roi_append_ground_truth: false,
         ..config
     };

@@ -7,7 +7,7 @@ mod common;
 use burn::tensor::{Device, Tensor, TensorData};
 use common::{rng, values};
 use inscon_model::detection::{
-    BitMask, Fpn, FpnNorm, batched_nms, crop_and_resize, nms, paste_mask, roi_align,
+    BitMask, ConvNorm, Fpn, batched_nms, crop_and_resize, nms, paste_mask, roi_align,
 };
 use inscon_model::{NormMode, StateDict, Strictness, load_state_dict};
 use serde::Deserialize;
@@ -123,7 +123,7 @@ struct FpnGolden {
 fn feature_pyramid() {
     let golden: FpnGolden = golden("fpn");
     let device = Device::flex();
-    let fpn = Fpn::new([2, 3, 4, 5], 3, FpnNorm::None, &mut rng(0), &device);
+    let fpn = Fpn::new([2, 3, 4, 5], 3, ConvNorm::None, &mut rng(0), &device);
     let weights: StateDict = golden
         .weights
         .into_iter()

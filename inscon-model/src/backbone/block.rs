@@ -185,6 +185,20 @@ impl Block {
     }
 }
 
+impl Block {
+    pub(super) fn norms_mut(&mut self) -> Vec<&mut BatchNorm2d> {
+        let (mut norms, downsample) = match self {
+            Self::Basic(block) => (vec![&mut block.bn1, &mut block.bn2], &mut block.downsample),
+            Self::Bottleneck(block) => (
+                vec![&mut block.bn1, &mut block.bn2, &mut block.bn3],
+                &mut block.downsample,
+            ),
+        };
+        norms.extend(downsample.as_mut().map(|(_, norm)| norm));
+        norms
+    }
+}
+
 /// Hands every call to the block inside, so that a path is `layer1.0.conv1.weight` without the
 /// variant's name, which the derive would put in.
 macro_rules! delegate {

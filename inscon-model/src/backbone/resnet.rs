@@ -233,6 +233,18 @@ impl ResNet {
             .iter()
             .fold(x, |x, block| block.forward(x, mode, groups))
     }
+
+    /// Every batch norm, from the stem on.
+    pub fn norms_mut(&mut self) -> impl Iterator<Item = &mut BatchNorm2d> {
+        let layers = [
+            &mut self.layer1,
+            &mut self.layer2,
+            &mut self.layer3,
+            &mut self.layer4,
+        ];
+        let blocks = layers.into_iter().flatten();
+        std::iter::once(&mut self.bn1).chain(blocks.flat_map(Block::norms_mut))
+    }
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ pub struct AnchorGenerator {
 }
 
 impl AnchorGenerator {
-    /// `sizes[level]` in pixels; `ratios` is height over width.
+    /// `sizes[level]` in pixels; `ratios` is height over width; `rounding` moves the sides of the
+    /// anchors around the origin to whole pixels, ties to even, as torchvision does.
     #[must_use]
-    pub fn new(sizes: &[Vec<f32>], ratios: &[f32]) -> Self {
+    pub fn new(sizes: &[Vec<f32>], ratios: &[f32], rounding: bool) -> Self {
         Self {
             cells: sizes
                 .iter()
-                .map(|sizes| cell_anchors(sizes, ratios))
+                .map(|sizes| cell_anchors(sizes, ratios, rounding))
                 .collect(),
         }
     }
@@ -46,11 +47,12 @@ impl AnchorGenerator {
     }
 }
 
-fn cell_anchors(sizes: &[f32], ratios: &[f32]) -> Vec<[f32; 4]> {
+fn cell_anchors(sizes: &[f32], ratios: &[f32], rounding: bool) -> Vec<[f32; 4]> {
     let anchor = |size: f32, ratio: f32| {
         let width = (f64::from(size).powi(2) / f64::from(ratio)).sqrt();
         let height = f64::from(ratio) * width;
-        [-width / 2.0, -height / 2.0, width / 2.0, height / 2.0].map(|x| x as f32)
+        let side = |x: f64| if rounding { x.round_ties_even() } else { x };
+        [-width / 2.0, -height / 2.0, width / 2.0, height / 2.0].map(|x| side(x) as f32)
     };
     sizes
         .iter()
@@ -65,7 +67,7 @@ mod tests {
     /// The values of detectron2's `tests/modeling/test_anchor_generator.py`.
     #[test]
     fn as_detectron2() {
-        let generator = AnchorGenerator::new(&[vec![32.0, 64.0]], &[0.25, 1.0, 4.0]);
+        let generator = AnchorGenerator::new(&[vec![32.0, 64.0]], &[0.25, 1.0, 4.0], false);
         let expected = [
             [-32.0, -8.0, 32.0, 8.0],
             [-16.0, -16.0, 16.0, 16.0],
@@ -88,9 +90,13 @@ mod tests {
     /// COCO's first level: ratio .5 is wider than high.
     #[test]
     fn ratio_is_height_over_width() {
-        let generator = AnchorGenerator::new(&[vec![32.0]], &[0.5, 1.0, 2.0]);
+        let generator = AnchorGenerator::new(&[vec![32.0]], &[0.5, 1.0, 2.0], false);
         let [x0, y0, x1, y1] = generator.cell(0)[0];
         assert!((x1 - x0 - 45.254_834).abs() < 1e-5 && (y1 - y0 - 22.627_417).abs() < 1e-5);
         assert_eq!(generator.cell(0)[1], [-16.0, -16.0, 16.0, 16.0]);
+        // torchvision's.
+        let rounded = AnchorGenerator::new(&[vec![32.0]], &[0.5, 1.0, 2.0], true);
+        assert_eq!(rounded.cell(0)[0], [-23.0, -11.0, 23.0, 11.0]);
+        assert_eq!(rounded.cell(0)[2], [-11.0, -23.0, 11.0, 23.0]);
     }
 }

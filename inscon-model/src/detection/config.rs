@@ -1,24 +1,50 @@
 //! Every value of the detector, by name.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, value};
 
-use crate::ModelError;
+use crate::{ModelError, NormMode};
+
+/// What the detector is built around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Feature pyramid over C2 to C5; the RoI heads pool from P2 to P5 (detectron2's
+    /// `R_50_FPN`).
+    #[default]
+    Fpn,
+    /// The RPN and the pooler read C4; each RoI goes through `layer4` (detectron2's `R_50_C4`,
+    /// `Res5ROIHeads`).
+    C4,
+}
 
 /// Which statistics the backbone's batch norms use while the detector trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackboneNorm {
-    /// The batch's own, as the SyncBN recipes of self-supervised learning do.
+    /// The batch's own, as the SyncBN recipes of self-supervised learning do; over several devices
+    /// once [`GeneralizedRcnn::synchronize`](super::GeneralizedRcnn::synchronize) was called.
     #[default]
     Train,
     /// The running ones, and affine parameters without gradient (detectron2's `FrozenBN`).
     Frozen,
 }
 
-/// Norm after each convolution of the FPN.
+impl BackboneNorm {
+    /// The mode of a stage that trains.
+    pub(super) fn of_training(self) -> NormMode {
+        match self {
+            Self::Train => NormMode::Train,
+            Self::Frozen => NormMode::Frozen,
+        }
+    }
+}
+
+/// Norm after each convolution of the FPN or of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FpnNorm {
+pub enum ConvNorm {
     /// None; the convolutions carry biases.
     #[default]
     None,
@@ -26,38 +52,107 @@ pub enum FpnNorm {
     Batch,
 }
 
-/// Mask R-CNN (or Faster R-CNN) with FPN; the defaults are detectron2's `R_50_FPN` files in the D
-/// variant of `recipes.md`, with an unfrozen backbone.
+/// What the RPN's loss terms are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RpnNormalizer {
+    /// `rpn_batch_per_image` times the images (detectron2).
+    #[default]
+    BatchSize,
+    /// The anchors drawn (torchvision); the same unless an image has too few.
+    Sampled,
+}
+
+/// How the mask of a RoI's ground truth becomes the mask head's target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskTargets {
+    /// Aligned RoIAlign of the mask, cut at one half (detectron2's `BitMasks.crop_and_resize`).
+    #[default]
+    Binary,
+    /// RoIAlign without the half-pixel shift, shares kept (torchvision's
+    /// `project_masks_on_boxes`).
+    Soft,
+}
+
+/// Named sets of values: `preset = "faster-rcnn-c4"` in a configuration file, under which the
+/// other keys then change single values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// [`RcnnConfig::mask_rcnn_fpn_d`].
+    MaskRcnnFpnD,
+    /// [`RcnnConfig::mask_rcnn_fpn_p`].
+    MaskRcnnFpnP,
+    /// [`RcnnConfig::faster_rcnn_c4`].
+    FasterRcnnC4,
+    /// [`RcnnConfig::torchvision_fasterrcnn_fpn`].
+    TorchvisionFasterrcnnFpn,
+    /// [`RcnnConfig::torchvision_maskrcnn_fpn`].
+    TorchvisionMaskrcnnFpn,
+}
+
+impl Preset {
+    /// Its values.
+    #[must_use]
+    pub fn config(self) -> RcnnConfig {
+        match self {
+            Self::MaskRcnnFpnD => RcnnConfig::mask_rcnn_fpn_d(),
+            Self::MaskRcnnFpnP => RcnnConfig::mask_rcnn_fpn_p(),
+            Self::FasterRcnnC4 => RcnnConfig::faster_rcnn_c4(),
+            Self::TorchvisionFasterrcnnFpn => RcnnConfig::torchvision_fasterrcnn_fpn(),
+            Self::TorchvisionMaskrcnnFpn => RcnnConfig::torchvision_maskrcnn_fpn(),
+        }
+    }
+}
+
+/// Faster or Mask R-CNN, on a feature pyramid or on C4.
+///
+/// The defaults are detectron2's `R_50_FPN` files with an unfrozen backbone; the recipes of
+/// `recipes.md` are [presets](Preset).
 ///
 /// Every field scales down: a slim detector for 128-pixel images sets smaller `fpn_channels`,
 /// `fc_dim`, `anchor_sizes`, numbers of proposals and `canonical_size`.
 ///
 /// ```
-/// use inscon_model::detection::MaskRcnnConfig;
-/// let slim = MaskRcnnConfig { num_classes: 3, fpn_channels: 64, ..Default::default() };
+/// use inscon_model::detection::RcnnConfig;
+/// let slim = RcnnConfig { num_classes: 3, fpn_channels: 64, ..Default::default() };
 /// assert!(slim.validate().is_ok());
+///
+/// let text = r#"{ "preset": "faster-rcnn-c4", "num_classes": 20 }"#;
+/// let voc: RcnnConfig = serde_json::from_str(text).unwrap();
+/// assert_eq!(voc, RcnnConfig { num_classes: 20, ..RcnnConfig::faster_rcnn_c4() });
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MaskRcnnConfig {
+#[serde(remote = "Self", default, deny_unknown_fields)]
+pub struct RcnnConfig {
+    /// On a pyramid or on C4.
+    pub architecture: Architecture,
     /// Foreground classes; labels are `0..num_classes`.
     pub num_classes: usize,
     /// Whether there is a mask branch; without it this is Faster R-CNN.
     pub mask: bool,
     /// Batch statistics of the backbone.
     pub norm: BackboneNorm,
+    /// Added to the variance by the backbone's batch norms; torchvision's COCO weights were
+    /// trained with 0.
+    pub norm_epsilon: f64,
     /// Backbone stages that do not train: 0 none, 1 the stem, 2 the stem and `layer1`, … 5 all
     /// (detectron2's `FREEZE_AT`). Frozen stages use running statistics.
     pub frozen_stages: usize,
-    /// Channels of every FPN level.
+    /// C4: whether a batch norm follows `layer4` (MoCo's `Res5ROIHeadsExtraNorm`).
+    pub res5_norm: bool,
+    /// FPN: channels of every level.
     pub fpn_channels: usize,
-    /// Norm of the FPN.
-    pub fpn_norm: FpnNorm,
-    /// Anchor sizes in pixels of P2, P3, P4, P5 and, where there is a fifth entry, P6. Every level
-    /// must have the same number.
+    /// FPN: norm of its convolutions.
+    pub fpn_norm: ConvNorm,
+    /// Anchor sizes in pixels. FPN: of P2, P3, P4, P5 and, where there is a fifth entry, P6; every
+    /// level must have the same number. C4: one entry.
     pub anchor_sizes: Vec<Vec<f32>>,
     /// Anchor height over width.
     pub anchor_ratios: Vec<f32>,
+    /// Whether anchors around the origin are rounded to whole pixels (torchvision).
+    pub anchor_rounding: bool,
     /// RPN: anchors below this IoU with every box are background.
     pub rpn_negative_below: f32,
     /// RPN: anchors from this IoU on are foreground; in between they are ignored.
@@ -68,6 +163,11 @@ pub struct MaskRcnnConfig {
     pub rpn_batch_per_image: usize,
     /// RPN: share of foreground among them, at most.
     pub rpn_positive_fraction: f32,
+    /// RPN: whether background may be drawn in the padding of a batch of unequal images, as
+    /// detectron2 and torchvision do.
+    pub rpn_sample_padding: bool,
+    /// RPN: divisor of the losses.
+    pub rpn_normalizer: RpnNormalizer,
     /// RPN: weights of the four box deltas.
     pub rpn_box_weights: [f32; 4],
     /// RPN: β of the smooth L1; 0 is L1.
@@ -104,44 +204,65 @@ pub struct MaskRcnnConfig {
     pub pooler_canonical_level: usize,
     /// Sampling points of a RoIAlign bin along an axis; 0 is adaptive.
     pub pooler_sampling_ratio: usize,
-    /// Side of the box head's input.
+    /// Whether RoIAlign shifts by half a cell (detectron2's v2).
+    pub pooler_aligned: bool,
+    /// Side of a pooled RoI for the boxes; C4 halves it in `layer4`.
     pub box_pooler_size: usize,
-    /// Side of the mask head's input; its output is twice as large.
+    /// FPN: side of the mask head's input; its output is twice as large. C4's mask head reads what
+    /// the box head reads.
     pub mask_pooler_size: usize,
-    /// Fully connected layers of the box head.
+    /// FPN: 3×3 convolutions of the box head.
+    pub box_convs: usize,
+    /// FPN: their channels.
+    pub box_conv_channels: usize,
+    /// FPN: their norm.
+    pub box_norm: ConvNorm,
+    /// FPN: fully connected layers of the box head.
     pub fc_number: usize,
-    /// Their width.
+    /// FPN: their width.
     pub fc_dim: usize,
     /// 3×3 convolutions of the mask head.
     pub mask_convs: usize,
-    /// Their channels.
+    /// Channels of the mask head.
     pub mask_channels: usize,
+    /// Norm of the mask head's convolutions.
+    pub mask_norm: ConvNorm,
+    /// How the masks' targets are made.
+    pub mask_targets: MaskTargets,
     /// Test: detections need a higher score.
     pub score_threshold: f32,
+    /// Test: detections with a side shorter than this, in pixels, are dropped.
+    pub box_min_size: f32,
     /// Test: IoU of the NMS within a class.
     pub nms: f32,
     /// Test: detections of an image, at most.
     pub detections_per_image: usize,
 }
 
-impl Default for MaskRcnnConfig {
+impl Default for RcnnConfig {
     fn default() -> Self {
         Self {
+            architecture: Architecture::Fpn,
             num_classes: 80,
             mask: true,
             norm: BackboneNorm::Train,
+            norm_epsilon: 1e-5,
             frozen_stages: 0,
+            res5_norm: false,
             fpn_channels: 256,
-            fpn_norm: FpnNorm::None,
+            fpn_norm: ConvNorm::None,
             anchor_sizes: [32.0, 64.0, 128.0, 256.0, 512.0]
                 .map(|size| vec![size])
                 .to_vec(),
             anchor_ratios: vec![0.5, 1.0, 2.0],
+            anchor_rounding: false,
             rpn_negative_below: 0.3,
             rpn_positive_from: 0.7,
             rpn_low_quality_matches: true,
             rpn_batch_per_image: 256,
             rpn_positive_fraction: 0.5,
+            rpn_sample_padding: false,
+            rpn_normalizer: RpnNormalizer::BatchSize,
             rpn_box_weights: [1.0; 4],
             rpn_smooth_l1_beta: 0.0,
             rpn_nms: 0.7,
@@ -160,20 +281,108 @@ impl Default for MaskRcnnConfig {
             pooler_canonical_size: 224.0,
             pooler_canonical_level: 4,
             pooler_sampling_ratio: 0,
+            pooler_aligned: true,
             box_pooler_size: 7,
             mask_pooler_size: 14,
+            box_convs: 0,
+            box_conv_channels: 256,
+            box_norm: ConvNorm::None,
             fc_number: 2,
             fc_dim: 1024,
             mask_convs: 4,
             mask_channels: 256,
+            mask_norm: ConvNorm::None,
+            mask_targets: MaskTargets::Binary,
             score_threshold: 0.05,
+            box_min_size: 0.0,
             nms: 0.5,
             detections_per_image: 100,
         }
     }
 }
 
-impl MaskRcnnConfig {
+impl RcnnConfig {
+    /// Mask R-CNN with FPN, variant D of `recipes.md` (MoCo, DetCo): two fully connected layers in
+    /// the box head, norm in the FPN, none in the heads.
+    #[must_use]
+    pub fn mask_rcnn_fpn_d() -> Self {
+        Self {
+            fpn_norm: ConvNorm::Batch,
+            ..Self::default()
+        }
+    }
+
+    /// Mask R-CNN with FPN, variant P of `recipes.md` (DenseCL, InsLoc, PixPro, SoCo): four
+    /// convolutions and one fully connected layer in the box head, norm in FPN and heads.
+    #[must_use]
+    pub fn mask_rcnn_fpn_p() -> Self {
+        Self {
+            fpn_norm: ConvNorm::Batch,
+            box_convs: 4,
+            box_norm: ConvNorm::Batch,
+            fc_number: 1,
+            mask_norm: ConvNorm::Batch,
+            ..Self::default()
+        }
+    }
+
+    /// Faster R-CNN on C4 as MoCo fine-tunes on PASCAL VOC (`recipes.md`): 20 classes, all five
+    /// anchor sizes on stride 16, RoIAlign 14×14 → `layer4` → norm → mean.
+    #[must_use]
+    pub fn faster_rcnn_c4() -> Self {
+        Self {
+            architecture: Architecture::C4,
+            num_classes: 20,
+            mask: false,
+            res5_norm: true,
+            anchor_sizes: vec![vec![32.0, 64.0, 128.0, 256.0, 512.0]],
+            rpn_pre_nms_train: 12_000,
+            rpn_post_nms_train: 2000,
+            rpn_pre_nms_test: 6000,
+            rpn_post_nms_test: 1000,
+            box_pooler_size: 14,
+            mask_convs: 0,
+            ..Self::default()
+        }
+    }
+
+    /// torchvision's `fasterrcnn_resnet50_fpn`, to run its weights or to be compared with it.
+    ///
+    /// torchvision takes an anchor's stride from the padded image's size and the map's, so its P6
+    /// has another stride than 64 where the padded side is not a multiple of 64.
+    #[must_use]
+    pub fn torchvision_fasterrcnn_fpn() -> Self {
+        Self {
+            num_classes: 90,
+            mask: false,
+            norm: BackboneNorm::Frozen,
+            norm_epsilon: 0.0,
+            frozen_stages: 2,
+            anchor_rounding: true,
+            rpn_sample_padding: true,
+            rpn_normalizer: RpnNormalizer::Sampled,
+            rpn_smooth_l1_beta: 1.0 / 9.0,
+            rpn_pre_nms_train: 2000,
+            rpn_post_nms_train: 2000,
+            rpn_min_size: 1e-3,
+            box_smooth_l1_beta: 1.0 / 9.0,
+            pooler_sampling_ratio: 2,
+            pooler_aligned: false,
+            mask_targets: MaskTargets::Soft,
+            box_min_size: 1e-2,
+            ..Self::default()
+        }
+    }
+
+    /// torchvision's `maskrcnn_resnet50_fpn`: [`Self::torchvision_fasterrcnn_fpn`] with masks.
+    #[must_use]
+    pub fn torchvision_maskrcnn_fpn() -> Self {
+        Self {
+            mask: true,
+            ..Self::torchvision_fasterrcnn_fpn()
+        }
+    }
+
     /// Checks the values against each other.
     ///
     /// # Errors
@@ -197,9 +406,8 @@ impl MaskRcnnConfig {
             ("roi_batch_per_image", self.roi_batch_per_image),
             ("box_pooler_size", self.box_pooler_size),
             ("mask_pooler_size", self.mask_pooler_size),
-            ("fc_number", self.fc_number),
             ("fc_dim", self.fc_dim),
-            ("mask_convs", self.mask_convs),
+            ("box_conv_channels", self.box_conv_channels),
             ("mask_channels", self.mask_channels),
         ];
         for (field, value) in positive {
@@ -208,7 +416,12 @@ impl MaskRcnnConfig {
             }
         }
         let per_level = self.anchor_sizes.first().map_or(0, Vec::len);
-        if !matches!(self.anchor_sizes.len(), 4 | 5)
+        if self.architecture == Architecture::C4 {
+            if self.anchor_sizes.len() != 1 || per_level == 0 {
+                let mend = "C4 is one level: give one list with all sizes";
+                return error("anchor_sizes", format!("{:?}", self.anchor_sizes), mend);
+            }
+        } else if !matches!(self.anchor_sizes.len(), 4 | 5)
             || per_level == 0
             || self
                 .anchor_sizes
@@ -267,12 +480,24 @@ impl MaskRcnnConfig {
             let mend = "there are five stages, the stem and layer1 to layer4";
             return error("frozen_stages", self.frozen_stages.to_string(), mend);
         }
+        if !(self.norm_epsilon.is_finite() && self.norm_epsilon >= 0.0) {
+            let mend = "give a number from 0 on; batch norm's usual one is 1e-5";
+            return error("norm_epsilon", self.norm_epsilon.to_string(), mend);
+        }
         if !(2..=5).contains(&self.pooler_canonical_level) {
             let mend = "the levels that are pooled are 2, 3, 4 and 5";
             let value = self.pooler_canonical_level.to_string();
             return error("pooler_canonical_level", value, mend);
         }
         Ok(())
+    }
+
+    /// Convolutions and fully connected layers of the box head; C4 has neither.
+    pub(super) fn box_layers(&self) -> [usize; 2] {
+        match self.architecture {
+            Architecture::Fpn => [self.box_convs, self.fc_number],
+            Architecture::C4 => [0, 0],
+        }
     }
 
     /// Anchors at one place of a level.
@@ -282,35 +507,101 @@ impl MaskRcnnConfig {
     }
 }
 
+/// The given values over those of `preset`, or over the defaults.
+impl<'de> Deserialize<'de> for RcnnConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut given = Map::<String, Value>::deserialize(deserializer)?;
+        let base = match given.remove("preset") {
+            Some(name) => Preset::deserialize(name)
+                .map_err(D::Error::custom)?
+                .config(),
+            None => Self::default(),
+        };
+        let mut all = Self::serialize(&base, value::Serializer).map_err(D::Error::custom)?;
+        if let Value::Object(all) = &mut all {
+            all.extend(given);
+        }
+        Self::deserialize(all).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for RcnnConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn defaults_are_valid_and_survive_serde() {
-        let config = MaskRcnnConfig::default();
+        let config = RcnnConfig::default();
         assert!(config.validate().is_ok());
         let text = serde_json::to_string(&config).unwrap();
         assert!(text.contains("\"norm\":\"train\"") && text.contains("\"fpn_norm\":\"none\""));
-        assert_eq!(
-            serde_json::from_str::<MaskRcnnConfig>(&text).unwrap(),
-            config
-        );
-        let frozen: MaskRcnnConfig = serde_json::from_str("{\"norm\":\"frozen\"}").unwrap();
+        assert_eq!(serde_json::from_str::<RcnnConfig>(&text).unwrap(), config);
+        let frozen: RcnnConfig = serde_json::from_str("{\"norm\":\"frozen\"}").unwrap();
         assert_eq!(frozen.norm, BackboneNorm::Frozen);
-        assert!(serde_json::from_str::<MaskRcnnConfig>("{\"anchor_size\": 1}").is_err());
+        assert!(serde_json::from_str::<RcnnConfig>("{\"anchor_size\": 1}").is_err());
+    }
+
+    #[test]
+    fn presets_are_valid_and_lie_under_the_other_keys() {
+        for preset in [
+            Preset::MaskRcnnFpnD,
+            Preset::MaskRcnnFpnP,
+            Preset::FasterRcnnC4,
+            Preset::TorchvisionFasterrcnnFpn,
+            Preset::TorchvisionMaskrcnnFpn,
+        ] {
+            let config = preset.config();
+            assert!(config.validate().is_ok(), "{preset:?}");
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RcnnConfig>(&text).unwrap(), config);
+            let mut given = serde_json::json!({ "rpn_nms": 0.6 });
+            given["preset"] = serde_json::to_value(preset).unwrap();
+            let mut config = config;
+            config.rpn_nms = 0.6;
+            assert_eq!(serde_json::from_value::<RcnnConfig>(given).unwrap(), config);
+        }
+        let error = |text| {
+            serde_json::from_str::<RcnnConfig>(text)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("{\"preset\": \"yolo\"}").contains("faster-rcnn-c4"));
+        assert!(error("{\"preset\": \"faster-rcnn-c4\", \"rpn\": 1}").contains("rpn"));
+    }
+
+    /// The values of `recipes.md`.
+    #[test]
+    fn c4_is_the_voc_recipe() {
+        let c4 = RcnnConfig::faster_rcnn_c4();
+        assert_eq!(c4.anchors_per_location(), 15);
+        assert_eq!(
+            (c4.rpn_pre_nms_train, c4.rpn_post_nms_train),
+            (12_000, 2000)
+        );
+        assert_eq!((c4.rpn_pre_nms_test, c4.rpn_post_nms_test), (6000, 1000));
+        assert!(c4.res5_norm && c4.norm == BackboneNorm::Train && c4.frozen_stages == 0);
+        assert_eq!((c4.box_pooler_size, c4.pooler_sampling_ratio), (14, 0));
+        assert_eq!(c4.box_weights, [10.0, 10.0, 5.0, 5.0]);
     }
 
     #[test]
     fn contradictions_are_named() {
-        let message = |edit: fn(&mut MaskRcnnConfig)| {
-            let mut config = MaskRcnnConfig::default();
+        let message = |edit: fn(&mut RcnnConfig)| {
+            let mut config = RcnnConfig::default();
             edit(&mut config);
             config.validate().unwrap_err().to_string()
         };
         assert!(message(|c| c.fc_dim = 0).contains("fc_dim"));
         assert!(message(|c| c.anchor_sizes = vec![vec![8.0]; 3]).contains("P2, P3"));
         assert!(message(|c| c.anchor_sizes[1].push(9.0)).contains("same length"));
+        assert!(message(|c| c.architecture = Architecture::C4).contains("C4 is one level"));
+        assert!(message(|c| c.norm_epsilon = -1.0).contains("norm_epsilon"));
         assert!(message(|c| c.rpn_negative_below = 0.8).contains("swap"));
         assert!(message(|c| c.frozen_stages = 6).contains("frozen_stages = 6"));
         assert!(message(|c| c.nms = f32::NAN).contains("nms"));

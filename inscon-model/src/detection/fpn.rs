@@ -1,38 +1,41 @@
 //! Feature pyramid network.
 
 use burn::module::Module;
+use burn::tensor::activation::relu;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
-use super::FpnNorm;
+use super::ConvNorm;
 use crate::{BatchNorm2d, Conv2d, Conv2dConfig, NormMode, WeightInit};
 
-/// A convolution of the pyramid with its norm.
+/// A convolution with the norm after it, of the pyramid or of a head.
 #[derive(Module, Debug)]
-pub struct FpnConv {
+pub struct NormedConv {
     /// The convolution; with a bias only where there is no norm.
     pub conv: Conv2d,
     /// The norm after it.
     pub norm: Option<BatchNorm2d>,
 }
 
-impl FpnConv {
-    fn new(
+impl NormedConv {
+    /// `[input, output, kernel]`, padded to keep the size.
+    pub(super) fn new(
         [input, output, kernel]: [usize; 3],
-        norm: FpnNorm,
+        norm: ConvNorm,
+        init: WeightInit,
         rng: &mut impl Rng,
         device: &Device,
     ) -> Self {
         let conv = Conv2dConfig {
             padding: kernel / 2,
-            bias: norm == FpnNorm::None,
+            bias: norm == ConvNorm::None,
             ..Conv2dConfig::new(input, output, kernel)
         };
         Self {
-            conv: conv.init(WeightInit::XavierCaffe2, rng, device),
-            norm: (norm == FpnNorm::Batch).then(|| BatchNorm2d::new(output, device)),
+            conv: conv.init(init, rng, device),
+            norm: (norm == ConvNorm::Batch).then(|| BatchNorm2d::new(output, device)),
         }
     }
 
@@ -43,6 +46,18 @@ impl FpnConv {
             None => x,
         }
     }
+
+    pub(super) fn forward_relu(&self, x: Tensor<4>, mode: NormMode) -> Tensor<4> {
+        let x = self.conv.forward(x);
+        match &self.norm {
+            Some(norm) => norm.forward_relu(x, None, mode, 1),
+            None => relu(x),
+        }
+    }
+
+    pub(super) fn norms_mut(&mut self) -> impl Iterator<Item = &mut BatchNorm2d> {
+        self.norm.iter_mut()
+    }
 }
 
 /// FPN (Lin et al., arXiv 1612.03144) as detectron2's: 1×1 laterals, nearest top-down addition, 3×3
@@ -50,9 +65,9 @@ impl FpnConv {
 #[derive(Module, Debug)]
 pub struct Fpn {
     /// 1×1 convolutions of C2, C3, C4, C5.
-    pub lateral: Vec<FpnConv>,
+    pub lateral: Vec<NormedConv>,
     /// 3×3 convolutions that give P2, P3, P4, P5.
-    pub output: Vec<FpnConv>,
+    pub output: Vec<NormedConv>,
 }
 
 impl Fpn {
@@ -60,11 +75,13 @@ impl Fpn {
     pub fn new(
         inputs: [usize; 4],
         channels: usize,
-        norm: FpnNorm,
+        norm: ConvNorm,
         rng: &mut impl Rng,
         device: &Device,
     ) -> Self {
-        let mut layer = |input, kernel| FpnConv::new([input, channels, kernel], norm, rng, device);
+        let init = WeightInit::XavierCaffe2;
+        let mut layer =
+            |input, kernel| NormedConv::new([input, channels, kernel], norm, init, rng, device);
         let lateral = inputs.map(|input| layer(input, 1)).into();
         let output = inputs.map(|_| layer(channels, 3)).into();
         Self { lateral, output }
@@ -94,6 +111,13 @@ impl Fpn {
         outputs
             .try_into()
             .unwrap_or_else(|_| unreachable!("four levels"))
+    }
+}
+
+impl Fpn {
+    pub(super) fn norms_mut(&mut self) -> impl Iterator<Item = &mut BatchNorm2d> {
+        let convs = self.lateral.iter_mut().chain(&mut self.output);
+        convs.flat_map(NormedConv::norms_mut)
     }
 }
 

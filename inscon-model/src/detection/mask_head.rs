@@ -5,8 +5,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::Rng;
 
-use super::MaskRcnnConfig;
-use crate::{Conv2d, Conv2dConfig, WeightInit};
+use super::{NormedConv, RcnnConfig};
+use crate::{BatchNorm2d, Conv2d, Conv2dConfig, NormMode, WeightInit};
 
 /// Transposed convolution with kernel 2 and stride 2 in PyTorch's layout; its patches do not
 /// overlap, so it is one matrix product and a rearrangement.
@@ -19,12 +19,11 @@ pub struct Deconv2x2 {
 }
 
 impl Deconv2x2 {
-    fn new(channels: usize, rng: &mut impl Rng, device: &Device) -> Self {
-        let shape = [channels, channels, 2, 2];
-        let weight = WeightInit::KaimingNormalFanOut.sample(shape, rng, device);
+    fn new([input, output]: [usize; 2], rng: &mut impl Rng, device: &Device) -> Self {
+        let weight = WeightInit::KaimingNormalFanOut.sample([input, output, 2, 2], rng, device);
         Self {
             weight: Param::from_tensor(weight),
-            bias: Param::from_tensor(Tensor::zeros([channels], device)),
+            bias: Param::from_tensor(Tensor::zeros([output], device)),
         }
     }
 
@@ -51,8 +50,8 @@ impl Deconv2x2 {
 /// detectron2's `MaskRCNNConvUpsampleHead`.
 #[derive(Module, Debug)]
 pub struct MaskHead {
-    /// 3×3, ReLU after each.
-    pub convs: Vec<Conv2d>,
+    /// 3×3, norm and ReLU after each.
+    pub convs: Vec<NormedConv>,
     /// Doubles the side; ReLU after it.
     pub deconv: Deconv2x2,
     /// 1×1, one mask a class.
@@ -61,21 +60,24 @@ pub struct MaskHead {
 
 impl MaskHead {
     /// Kaiming's normal by fan-out, the predictor `N(0, .001²)`.
-    pub fn new(config: &MaskRcnnConfig, rng: &mut impl Rng, device: &Device) -> Self {
+    /// `input` channels come in.
+    pub fn new(config: &RcnnConfig, mut input: usize, rng: &mut impl Rng, device: &Device) -> Self {
         let channels = config.mask_channels;
-        let mut input = config.fpn_channels;
         let mut convs = Vec::with_capacity(config.mask_convs);
         for _ in 0..config.mask_convs {
-            let conv = Conv2dConfig {
-                padding: 1,
-                ..Conv2dConfig::new(input, channels, 3)
-            };
-            convs.push(conv.init(WeightInit::KaimingNormalFanOut, rng, device));
+            let (norm, init) = (config.mask_norm, WeightInit::KaimingNormalFanOut);
+            convs.push(NormedConv::new(
+                [input, channels, 3],
+                norm,
+                init,
+                rng,
+                device,
+            ));
             input = channels;
         }
         Self {
             convs,
-            deconv: Deconv2x2::new(channels, rng, device),
+            deconv: Deconv2x2::new([input, channels], rng, device),
             predictor: Conv2dConfig::new(channels, config.num_classes, 1).init(
                 WeightInit::Normal(0.001),
                 rng,
@@ -93,8 +95,9 @@ impl MaskHead {
     /// # Panics
     /// If there are not R classes.
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>, classes: &[usize]) -> Tensor<3> {
-        let x = self.convs.iter().fold(x, |x, conv| relu(conv.forward(x)));
+    pub fn forward(&self, x: Tensor<4>, classes: &[usize], mode: NormMode) -> Tensor<3> {
+        let convs = self.convs.iter();
+        let x = convs.fold(x, |x, conv| conv.forward_relu(x, mode));
         let x = relu(self.deconv.forward(x));
         let [n, channels, height, width] = x.dims();
         assert_eq!(n, classes.len(), "mask features and classes");
@@ -108,6 +111,10 @@ impl MaskHead {
             y = y + bias.val().select(0, classes).reshape([n, 1, 1]);
         }
         y.reshape([n, height, width])
+    }
+
+    pub(super) fn norms_mut(&mut self) -> impl Iterator<Item = &mut BatchNorm2d> {
+        self.convs.iter_mut().flat_map(NormedConv::norms_mut)
     }
 }
 
@@ -129,7 +136,7 @@ mod tests {
     fn deconvolution_is_burns() {
         let device = Device::flex();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        let mut layer = Deconv2x2::new(3, &mut rng, &device);
+        let mut layer = Deconv2x2::new([3, 3], &mut rng, &device);
         layer.bias = Param::from_tensor(Tensor::from_floats([0.5, -1.0, 2.0], &device));
         let x = crate::normal(
             [2, 3, 4, 5].iter().product::<usize>() as f64 / 120.0,
@@ -151,21 +158,21 @@ mod tests {
     fn predicts_the_asked_class_only() {
         let device = Device::flex();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
-        let config = MaskRcnnConfig {
+        let config = RcnnConfig {
             num_classes: 4,
             fpn_channels: 3,
             mask_convs: 1,
             mask_channels: 5,
             ..Default::default()
         };
-        let mut head = MaskHead::new(&config, &mut rng, &device);
+        let mut head = MaskHead::new(&config, 3, &mut rng, &device);
         head.predictor.bias = Some(Param::from_tensor(Tensor::from_floats(
             [1.0, 2.0, 3.0, 4.0],
             &device,
         )));
         let x = crate::normal(1.0, [3, 3, 4, 4], &mut rng, &device);
-        let got = head.forward(x.clone(), &[2, 0, 3]);
-        let hidden = relu(head.deconv.forward(relu(head.convs[0].forward(x))));
+        let got = head.forward(x.clone(), &[2, 0, 3], NormMode::Eval);
+        let hidden = relu(head.deconv.forward(relu(head.convs[0].conv.forward(x))));
         let all = head.predictor.forward(hidden);
         let expected = [2usize, 0, 3]
             .into_iter()

@@ -1,4 +1,4 @@
-//! Mask R-CNN with FPN, as detectron2 builds it, and its parts.
+//! Faster and Mask R-CNN on a feature pyramid or on C4, as detectron2 builds them, and their parts.
 //!
 //! Boxes are `[x0, y0, x1, y1]` in image pixels, continuous and half-open. What decides (proposals,
 //! matching, sampling, NMS, targets) runs on the host over plain vectors; what is differentiated
@@ -11,9 +11,9 @@ mod boxes;
 mod config;
 mod detections;
 mod fpn;
+mod generalized_rcnn;
 mod losses;
 mod mask_head;
-mod mask_rcnn;
 mod matcher;
 mod nms;
 mod paste_mask;
@@ -33,9 +33,9 @@ pub use boxes::*;
 pub use config::*;
 pub use detections::*;
 pub use fpn::*;
+pub use generalized_rcnn::*;
 pub use losses::*;
 pub use mask_head::*;
-pub use mask_rcnn::*;
 pub use matcher::*;
 pub use nms::*;
 pub use paste_mask::*;

@@ -70,14 +70,24 @@ fn axis(start: f32, end: f32, side: usize, pixels: usize) -> impl Iterator<Item 
 }
 
 /// The part of a bit mask inside a box, resampled to `side²` and cut at one half (detectron2's
-/// `BitMasks.crop_and_resize`: RoIAlign of the mask with adaptive sampling). Row-major.
+/// `BitMasks.crop_and_resize`: aligned RoIAlign of the mask with adaptive sampling). Row-major.
 #[must_use]
 pub fn crop_and_resize(mask: &BitMask, bbox: [f32; 4], side: usize) -> Vec<bool> {
+    // A full bin sums to 1 but for rounding; so may a half one to just below .5.
+    let cut = |share| share >= 0.5 - 1e-6;
+    let shares = project_mask(mask, bbox, side, true);
+    shares.into_iter().map(cut).collect()
+}
+
+/// The share of a bit mask in each of `side²` bins of a box: [`RoiAlign`] of the mask with adaptive
+/// sampling, without `aligned` torchvision's `project_masks_on_boxes`. Row-major.
+#[must_use]
+pub fn project_mask(mask: &BitMask, bbox: [f32; 4], side: usize, aligned: bool) -> Vec<f32> {
     let align = RoiAlign {
         output: side,
         spatial_scale: 1.0,
         sampling_ratio: 0,
-        aligned: true,
+        aligned,
     };
     let mut columns: Vec<Vec<(usize, f32)>> = vec![Vec::new(); side];
     let mut rows = columns.clone();
@@ -98,11 +108,8 @@ pub fn crop_and_resize(mask: &BitMask, bbox: [f32; 4], side: usize) -> Vec<bool>
                 *sum += weight * f32::from(pixel);
             }
         }
-        out.extend(columns.iter().map(|taps| {
-            let value: f32 = taps.iter().map(|&(x, weight)| weight * line[x]).sum();
-            // A full bin sums to 1 but for rounding; so may a half one to just below .5.
-            value >= 0.5 - 1e-6
-        }));
+        let bins = columns.iter();
+        out.extend(bins.map(|taps| taps.iter().map(|&(x, w)| w * line[x]).sum::<f32>()));
     }
     out
 }

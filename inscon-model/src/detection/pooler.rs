@@ -14,6 +14,8 @@ pub struct RoiPooler {
     pub strides: [usize; 4],
     /// Samples of a bin along an axis; 0 is adaptive.
     pub sampling_ratio: usize,
+    /// Whether RoIAlign shifts by half a cell.
+    pub aligned: bool,
     /// Side in pixels of a box of the canonical level.
     pub canonical_size: f32,
     /// 2 is P2, 5 is P5.
@@ -54,7 +56,7 @@ impl RoiPooler {
                 output: self.output,
                 spatial_scale: 1.0 / self.strides[level] as f32,
                 sampling_ratio: self.sampling_ratio,
-                aligned: true,
+                aligned: self.aligned,
             };
             let of_level: Vec<Roi> = members.iter().map(|&index| rois[index]).collect();
             pooled.push(align.forward(features[level].clone(), &of_level));
@@ -83,6 +85,7 @@ mod tests {
             output: 2,
             strides: [4, 8, 16, 32],
             sampling_ratio: 0,
+            aligned: true,
             canonical_size: 224.0,
             canonical_level: 4,
         }

@@ -7,6 +7,8 @@ use super::{BoxCoder, Detections, batched_nms, clip};
 pub struct DetectionSelector {
     /// Scores must be higher.
     pub score_threshold: f32,
+    /// Sides must be at least this long, in pixels.
+    pub min_size: f32,
     /// IoU of the NMS, class by class.
     pub nms: f32,
     /// Detections of an image, at most.
@@ -47,8 +49,12 @@ impl DetectionSelector {
                 }
                 let d = &deltas[4 * (row * classes + class)..][..4];
                 let bbox = coder.decode(proposal, [d[0], d[1], d[2], d[3]]);
-                if bbox.iter().all(|x| x.is_finite()) {
-                    boxes.push(clip(bbox, size));
+                if !bbox.iter().all(|x| x.is_finite()) {
+                    continue;
+                }
+                let bbox = clip(bbox, size);
+                if (bbox[2] - bbox[0]).min(bbox[3] - bbox[1]) >= self.min_size {
+                    boxes.push(bbox);
                     scores.push(score);
                     labels.push(class);
                 }
@@ -73,6 +79,7 @@ mod tests {
     fn candidates_of_each_class() {
         let selector = DetectionSelector {
             score_threshold: 0.05,
+            min_size: 0.0,
             nms: 0.5,
             limit: 10,
         };
@@ -109,6 +116,12 @@ mod tests {
                 .len(),
             1
         );
+        let large = DetectionSelector {
+            min_size: 9.5,
+            ..selector
+        };
+        let got = large.select(&probabilities, &deltas, &proposals, 2, coder, [30, 30]);
+        assert_eq!(got.scores, [0.8, 0.3]);
         assert!(
             selector
                 .select(&[], &[], &[], 2, coder, [30, 30])

@@ -7,8 +7,8 @@ use rand::Rng;
 
 use super::losses::{bce_with_logits, smooth_l1};
 use super::{
-    AnchorGenerator, BoxCoder, MaskRcnnConfig, Matcher, ProposalSelector, Proposals, Target,
-    sample_balanced,
+    AnchorGenerator, BoxCoder, MatchLabel, Matcher, ProposalSelector, Proposals, RcnnConfig,
+    RpnNormalizer, Target, sample_balanced,
 };
 use crate::{Conv2d, Conv2dConfig, WeightInit};
 
@@ -49,9 +49,8 @@ pub struct RpnLoss {
 }
 
 impl Rpn {
-    /// Weights `N(0, .01²)`, biases 0.
-    pub fn new(config: &MaskRcnnConfig, rng: &mut impl Rng, device: &Device) -> Self {
-        let channels = config.fpn_channels;
+    /// Over maps of `channels` channels. Weights `N(0, .01²)`, biases 0.
+    pub fn new(config: &RcnnConfig, channels: usize, rng: &mut impl Rng, device: &Device) -> Self {
         let anchors = config.anchors_per_location();
         let mut layer = |output, kernel| {
             Conv2dConfig {
@@ -99,7 +98,7 @@ impl Rpn {
 }
 
 impl RpnOutput {
-    /// The anchors of each level. Padding is not special: anchors there are background.
+    /// The anchors of each level, those over padding included.
     #[must_use]
     pub fn anchors(&self, generator: &AnchorGenerator, strides: &[usize]) -> Vec<Vec<[f32; 4]>> {
         let grids = self.grids.iter().zip(strides).enumerate();
@@ -131,12 +130,14 @@ impl RpnOutput {
             .collect()
     }
 
-    /// Both terms, each the sum over the drawn anchors divided by
-    /// `rpn_batch_per_image · N`, as detectron2 does.
+    /// Both terms, each the sum over the drawn anchors divided by what
+    /// [`rpn_normalizer`](RcnnConfig::rpn_normalizer) says. `sizes` are the images' own
+    /// `[height, width]`.
     pub fn loss(
         &self,
-        config: &MaskRcnnConfig,
+        config: &RcnnConfig,
         anchors: &[Vec<[f32; 4]>],
+        sizes: &[[usize; 2]],
         targets: &[Target],
         rng: &mut impl Rng,
     ) -> RpnLoss {
@@ -152,7 +153,10 @@ impl RpnOutput {
         // Foreground first, so that one list of indices serves both terms.
         let (mut foreground, mut background, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
         for (image, target) in targets.iter().enumerate() {
-            let matches = matcher.matches(&target.boxes, &anchors);
+            let mut matches = matcher.matches(&target.boxes, &anchors);
+            if !config.rpn_sample_padding {
+                ignore_padding(&mut matches.labels, &anchors, sizes[image]);
+            }
             let (positives, negatives) = sample_balanced(
                 &matches.labels,
                 config.rpn_batch_per_image,
@@ -171,7 +175,11 @@ impl RpnOutput {
             );
         }
         let (positives, negatives) = (foreground.len(), background.len());
-        let scale = 1.0 / (config.rpn_batch_per_image * n) as f64;
+        let divisor = match config.rpn_normalizer {
+            RpnNormalizer::BatchSize => config.rpn_batch_per_image * n,
+            RpnNormalizer::Sampled => (positives + negatives).max(1),
+        };
+        let scale = 1.0 / divisor as f64;
         let zero = || Tensor::zeros([1], &device);
 
         let bbox = if positives == 0 {
@@ -201,5 +209,36 @@ impl RpnOutput {
             positives,
             negatives,
         }
+    }
+}
+
+/// Takes the anchors centred on padding out of the background.
+fn ignore_padding(labels: &mut [MatchLabel], anchors: &[[f32; 4]], [height, width]: [usize; 2]) {
+    let (height, width) = (2.0 * height as f32, 2.0 * width as f32);
+    for (label, [x0, y0, x1, y1]) in labels.iter_mut().zip(anchors) {
+        let outside = x0 + x1 >= width || y0 + y1 >= height;
+        if outside && *label == MatchLabel::Negative {
+            *label = MatchLabel::Ignored;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MatchLabel::{Ignored, Negative, Positive};
+    use super::*;
+
+    #[test]
+    fn background_lies_on_the_image() {
+        let anchors = [
+            [-4.0, -4.0, 4.0, 4.0],
+            [16.0, 0.0, 24.0, 8.0], // centred on the right edge
+            [0.0, 4.0, 8.0, 13.0],
+            [0.0, 8.0, 8.0, 16.0],
+            [30.0, 30.0, 40.0, 40.0],
+        ];
+        let mut labels = [Negative, Negative, Negative, Negative, Positive];
+        ignore_padding(&mut labels, &anchors, [10, 20]);
+        assert_eq!(labels, [Negative, Ignored, Negative, Ignored, Positive]);
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::RunningStatistic;
-use crate::op::{self, Epilogue};
+use crate::op::{self, Epilogue, SyncGroup};
 
 /// Which statistics normalise, and whether they are learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum NormMode {
 /// The variance that normalises is biased, the one that is remembered is unbiased, as PyTorch
 /// does. With `groups` > 1 the batch is cut in runs of consecutive samples, each normalised by
 /// itself; the running statistics take one step with the average over the groups.
+///
+/// With [`sync`](BatchNorm2d::sync) the batch is that of all devices (PyTorch's `SyncBatchNorm`).
 #[derive(Module, Debug)]
 pub struct BatchNorm2d {
     /// `[C]`.
@@ -41,6 +43,9 @@ pub struct BatchNorm2d {
     pub momentum: f64,
     /// Added to the variance.
     pub epsilon: f64,
+    /// The devices over which [`NormMode::Train`] takes its statistics; `None` is this one.
+    #[module(skip)]
+    pub sync: Option<SyncGroup>,
 }
 
 impl BatchNorm2d {
@@ -54,6 +59,7 @@ impl BatchNorm2d {
             running_var: RunningStatistic::new(Tensor::ones([channels], device)),
             momentum: 0.1,
             epsilon: 1e-5,
+            sync: None,
         }
     }
 
@@ -136,12 +142,44 @@ impl BatchNorm2d {
             count > 1,
             "batch norm of {shape:?} in {groups} groups: one value a channel"
         );
+        if let Some(group) = &self.sync {
+            assert_eq!(groups, 1, "batch norm over devices has no groups");
+            return self.forward_synchronized(x, epilogue, group);
+        }
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let normed = op::batch_norm(x, weight, bias, epilogue, groups, self.epsilon);
         let unbiased = count as f64 / (count - 1) as f64;
         self.follow(&self.running_mean, normed.mean, 1.0);
         self.follow(&self.running_var, normed.variance, unbiased);
         normed.output
+    }
+
+    /// Two sums over the devices, of the values and of their squared distances from the mean.
+    fn forward_synchronized(
+        &self,
+        x: Tensor<4>,
+        epilogue: Epilogue,
+        group: &SyncGroup,
+    ) -> Tensor<4> {
+        let [n, channels, h, w] = x.dims();
+        let per_channel = [1, channels, 1, 1];
+        let sum = |x: Tensor<4>| {
+            let local = x.sum_dims(&[0, 2, 3]).reshape([channels]);
+            group.sum(local)
+        };
+        let here = Tensor::<1>::from_floats([(n * h * w) as f32], &x.device().inner());
+        let count = f64::from(group.sum(here).into_scalar::<f32>());
+        let mean = sum(x.clone()) / count;
+        let centered = x - mean.clone().reshape(per_channel);
+        let variance = sum(centered.clone().square()) / count;
+        let scale = self.weight.val() / (variance.clone() + self.epsilon).sqrt();
+        let y = centered * scale.reshape(per_channel) + self.bias.val().reshape(per_channel);
+
+        let statistic = |value: Tensor<1>| value.inner().reshape([1, channels]);
+        self.follow(&self.running_mean, statistic(mean), 1.0);
+        let unbiased = count / (count - 1.0);
+        self.follow(&self.running_var, statistic(variance), unbiased);
+        epilogue.apply(y)
     }
 
     /// One step of a running statistic towards the average of `batch`, `[groups, C]`.

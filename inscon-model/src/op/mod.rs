@@ -11,10 +11,12 @@
 //! | [`affine`] | the same with constants (frozen batch norm) | one pass in place |
 //! | [`max_pool2d`] | remembers sources | scatters |
 //! | [`sgd`], [`ema`] | one pass in place | |
+//! | [`SyncGroup::sum`] | sums short vectors over devices ([`AllReduce`]) | the same sum |
 //!
 //! The kernels take AVX-512, AVX2, NEON or plain code by what the processor has at run time, and
 //! their results do not depend on the number of threads.
 
+mod all_reduce;
 #[cfg(feature = "flex")]
 mod buffers;
 #[cfg(feature = "flex")]
@@ -25,6 +27,8 @@ pub mod kernel;
 use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
+
+pub use all_reduce::{AllReduce, SyncGroup};
 
 /// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
 ///

@@ -1,6 +1,6 @@
 //! `[finetune]`: the detector and its training.
 
-use inscon_model::detection::MaskRcnnConfig;
+use inscon_model::detection::RcnnConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::Schedule;
@@ -10,7 +10,7 @@ use crate::Schedule;
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// The detector.
-    pub detector: MaskRcnnConfig,
+    pub detector: RcnnConfig,
     /// Iterations.
     pub iterations: u64,
     /// Images in an iteration.
@@ -48,7 +48,7 @@ pub struct FinetuneConfig {
 impl Default for FinetuneConfig {
     fn default() -> Self {
         Self {
-            detector: MaskRcnnConfig::default(),
+            detector: RcnnConfig::default(),
             iterations: 90_000,
             batch: 16,
             min_sizes: vec![640, 672, 704, 736, 768, 800],

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use image::RgbImage;
 use inscon_aug::ResizeShortestEdge;
 use inscon_eval::{Detection, Rle, Segmentation};
-use inscon_model::detection::{Detections, MaskRcnn, paste_mask};
+use inscon_model::detection::{Detections, GeneralizedRcnn, paste_mask};
 use rayon::prelude::*;
 
 use super::{Measures, Scores};
@@ -141,7 +141,7 @@ impl Inference {
 /// # Errors
 /// More unreadable images than allowed; truth that cannot be evaluated.
 pub fn evaluate(
-    model: &MaskRcnn,
+    model: &GeneralizedRcnn,
     inference: &Inference,
     device: &Device,
     interrupt: &Interrupt,

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use burn::tensor::Device;
 use inscon_aug::stream;
-use inscon_model::detection::{MaskRcnn, MaskRcnnConfig};
+use inscon_model::detection::{GeneralizedRcnn, RcnnConfig};
 use inscon_model::{Strictness, load_state_dict, state_dict};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::{Checkpoint, CheckpointError, CheckpointHeader, Sgd, load_backbone, p
 #[derive(Debug)]
 pub struct FinetuneState {
     /// The detector, on the device with autodiff.
-    pub model: MaskRcnn,
+    pub model: GeneralizedRcnn,
     /// Momentum buffers.
     pub sgd: Sgd,
     /// Iterations done.
@@ -27,8 +27,8 @@ pub struct FinetuneState {
 /// The detector of a recipe for data with `classes` categories: `finetune.detector` with
 /// `num_classes` from the data.
 #[must_use]
-pub fn detector_config(config: &ExperimentConfig, classes: usize) -> MaskRcnnConfig {
-    MaskRcnnConfig {
+pub fn detector_config(config: &ExperimentConfig, classes: usize) -> RcnnConfig {
+    RcnnConfig {
         num_classes: classes,
         ..config.finetune.detector.clone()
     }
@@ -131,7 +131,7 @@ pub fn load_detector(
     classes: &[String],
     path: &Path,
     device: &Device,
-) -> Result<(MaskRcnn, u64)> {
+) -> Result<(GeneralizedRcnn, u64)> {
     let saved = Checkpoint::read(path, "finetune", &finetune_architecture(config, classes))?;
     let detector = detector_config(config, classes.len());
     let model = detector.init(&config.model, &mut stream(config.seed, &[DETECTOR]), device)?;
@@ -139,10 +139,10 @@ pub fn load_detector(
 }
 
 fn load_model(
-    model: MaskRcnn,
+    model: GeneralizedRcnn,
     saved: &Checkpoint,
     path: &Path,
-) -> Result<MaskRcnn, CheckpointError> {
+) -> Result<GeneralizedRcnn, CheckpointError> {
     let loaded = load_state_dict(model, &saved.part("model."), "", Strictness::Exact);
     let (model, _) = loaded.map_err(|source| CheckpointError::Weights {
         path: path.to_owned(),

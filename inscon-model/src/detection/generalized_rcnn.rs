@@ -6,12 +6,14 @@ use rand::Rng;
 
 use super::fpn::last_level;
 use super::{
-    AnchorGenerator, BackboneNorm, BoxCoder, Detections, Fpn, LossDict, MaskRcnnConfig,
-    ProposalSelector, RoiHeads, Rpn, SampledRois, SamplingStats, Target,
+    AnchorGenerator, Architecture, BoxCoder, Detections, Fpn, LossDict, ProposalSelector,
+    Proposals, RcnnConfig, RoiFeatures, RoiHeads, Rpn, RpnOutput, SampledRois, SamplingStats,
+    Target,
 };
-use crate::{ModelError, NormMode, ResNet, ResNetConfig};
+use crate::{BatchNorm2d, ModelError, NormMode, ResNet, ResNetConfig, SyncGroup};
 
-/// Mask R-CNN with FPN (He et al., arXiv 1703.06870), or Faster R-CNN where `mask` is off.
+/// Mask R-CNN (He et al., arXiv 1703.06870), or Faster R-CNN (arXiv 1506.01497) where `mask` is
+/// off, on a feature pyramid or on C4: detectron2's `GeneralizedRCNN`.
 ///
 /// Images of several sizes lie padded in the top left of one batch; `sizes` are their own
 /// `[height, width]`. Use [`Module::valid`] for inference without a gradient graph.
@@ -19,14 +21,14 @@ use crate::{ModelError, NormMode, ResNet, ResNetConfig};
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use inscon_model::ResNetConfig;
-/// use inscon_model::detection::{MaskRcnnConfig, Target};
+/// use inscon_model::detection::{RcnnConfig, Target};
 /// use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 ///
 /// # fn main() -> Result<(), inscon_model::ModelError> {
 /// let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
 /// let device = Device::flex().autodiff();
 /// let resnet = ResNetConfig { depth: 18, width: 0.25, output_stride: 32 };
-/// let config = MaskRcnnConfig {
+/// let config = RcnnConfig {
 ///     num_classes: 2,
 ///     mask: false,
 ///     fpn_channels: 16,
@@ -43,22 +45,22 @@ use crate::{ModelError, NormMode, ResNet, ResNetConfig};
 /// # }
 /// ```
 #[derive(Module, Debug)]
-pub struct MaskRcnn {
-    /// C2 to C5.
+pub struct GeneralizedRcnn {
+    /// C2 to C5; on C4, `layer4` follows the pooling of RoIs.
     pub backbone: ResNet,
-    /// P2 to P5.
-    pub fpn: Fpn,
+    /// P2 to P5; `None` on C4.
+    pub fpn: Option<Fpn>,
     /// Proposals.
     pub rpn: Rpn,
     /// Classes, boxes, masks.
     pub roi_heads: RoiHeads,
     /// What it was made from.
     #[module(skip)]
-    pub config: MaskRcnnConfig,
+    pub config: RcnnConfig,
     strides: [usize; 4],
 }
 
-impl MaskRcnnConfig {
+impl RcnnConfig {
     /// A detector on a backbone with random weights; the backbone is drawn first.
     ///
     /// # Errors
@@ -68,36 +70,47 @@ impl MaskRcnnConfig {
         resnet: &ResNetConfig,
         rng: &mut impl Rng,
         device: &Device,
-    ) -> Result<MaskRcnn, ModelError> {
+    ) -> Result<GeneralizedRcnn, ModelError> {
         self.validate()?;
         let backbone = resnet.init(rng, device)?;
         let channels = resnet.channels();
-        Ok(MaskRcnn {
+        let (fpn, rpn_channels) = match self.architecture {
+            Architecture::Fpn => {
+                let fpn = Fpn::new(channels, self.fpn_channels, self.fpn_norm, rng, device);
+                (Some(fpn), self.fpn_channels)
+            }
+            Architecture::C4 => (None, channels[2]),
+        };
+        let mut model = GeneralizedRcnn {
             backbone,
-            fpn: Fpn::new(channels, self.fpn_channels, self.fpn_norm, rng, device),
-            rpn: Rpn::new(self, rng, device),
-            roi_heads: RoiHeads::new(self, rng, device),
+            fpn,
+            rpn: Rpn::new(self, rpn_channels, rng, device),
+            roi_heads: RoiHeads::new(self, resnet, rng, device),
             config: self.clone(),
             strides: resnet.strides(),
-        })
+        };
+        for norm in model.backbone.norms_mut() {
+            norm.epsilon = self.norm_epsilon;
+        }
+        Ok(model)
     }
 }
 
-impl MaskRcnn {
-    /// P2 to P5 and, where there are five levels of anchors, P6.
+impl GeneralizedRcnn {
+    /// The maps that the RPN reads: P2 to P5 and, where there are five levels of anchors, P6; or
+    /// C4 alone.
     ///
-    /// With `training` the norms follow [`MaskRcnnConfig::norm`]; otherwise all are at test.
+    /// With `training` the norms follow [`RcnnConfig::norm`]; otherwise all are at test.
     /// Frozen stages use running statistics and get no gradient.
     ///
     /// # Shapes
     /// - `images`: `[N, 3, H, W]`
-    /// - output: `[N, fpn_channels, H / stride, W / stride]`, rounded up
+    /// - output: `[N, C, H / stride, W / stride]`, rounded up
     #[must_use]
     pub fn features(&self, images: Tensor<4>, training: bool) -> Vec<Tensor<4>> {
-        let mode = match (training, self.config.norm) {
-            (true, BackboneNorm::Train) => NormMode::Train,
-            (true, BackboneNorm::Frozen) => NormMode::Frozen,
-            (false, _) => NormMode::Eval,
+        let mode = match training {
+            true => self.config.norm.of_training(),
+            false => NormMode::Eval,
         };
         let frozen = self.config.frozen_stages;
         let of_stage = |stage: usize| {
@@ -111,26 +124,75 @@ impl MaskRcnn {
 
         let x = cut(0, self.backbone.forward_stem(images, of_stage(0), 1));
         let layer = |stage: usize, x: Tensor<4>| {
-            cut(
-                stage,
-                self.backbone
-                    .forward_layer(stage - 1, x, of_stage(stage), 1),
-            )
+            let x = self
+                .backbone
+                .forward_layer(stage - 1, x, of_stage(stage), 1);
+            cut(stage, x)
         };
         let c2 = layer(1, x);
         let c3 = layer(2, c2.clone());
         let c4 = layer(3, c3.clone());
-        let c5 = layer(4, c4.clone());
-        let fpn_mode = if training {
-            NormMode::Train
-        } else {
-            NormMode::Eval
+        let Some(fpn) = &self.fpn else {
+            return vec![c4];
         };
-        let mut features = self.fpn.forward([c2, c3, c4, c5], fpn_mode).to_vec();
+        let c5 = layer(4, c4.clone());
+        let mut features = fpn.forward([c2, c3, c4, c5], head_mode(training)).to_vec();
         if self.config.anchor_sizes.len() == 5 {
             features.push(last_level(features[3].clone()));
         }
         features
+    }
+
+    /// The RPN over the maps of [`features`](Self::features), its anchors level by level, and the
+    /// proposals of each image. `sizes` are the images' own `[height, width]`.
+    #[must_use]
+    pub fn propose(
+        &self,
+        features: &[Tensor<4>],
+        sizes: &[[usize; 2]],
+        training: bool,
+    ) -> (RpnOutput, Vec<Vec<[f32; 4]>>, Vec<Proposals>) {
+        let config = &self.config;
+        let rpn = self.rpn.forward(features);
+        let anchors = rpn.anchors(&self.anchor_generator(), &self.anchor_strides());
+        let (pre_nms, post_nms) = match training {
+            true => (config.rpn_pre_nms_train, config.rpn_post_nms_train),
+            false => (config.rpn_pre_nms_test, config.rpn_post_nms_test),
+        };
+        let selector = ProposalSelector {
+            pre_nms,
+            post_nms,
+            nms: config.rpn_nms,
+            min_size: config.rpn_min_size,
+        };
+        let proposals = rpn.proposals(selector, self.rpn_coder(), &anchors, sizes);
+        (rpn, anchors, proposals)
+    }
+
+    /// What the RoI heads read of the maps of [`features`](Self::features).
+    #[must_use]
+    pub fn roi_features<'a>(&'a self, maps: &'a [Tensor<4>], training: bool) -> RoiFeatures<'a> {
+        RoiFeatures {
+            maps,
+            strides: self.strides,
+            backbone: self.fpn.is_none().then_some(&self.backbone),
+            mode: head_mode(training),
+        }
+    }
+
+    /// Every batch norm that trains takes its statistics over the devices of `group` from now on;
+    /// `None` ends that. Each device calls the same forward and backward at the same time.
+    pub fn synchronize(&mut self, group: Option<&SyncGroup>) {
+        for norm in self.norms_mut() {
+            norm.sync = group.cloned();
+        }
+    }
+
+    /// Every batch norm.
+    pub fn norms_mut(&mut self) -> impl Iterator<Item = &mut BatchNorm2d> {
+        let fpn = self.fpn.iter_mut().flat_map(Fpn::norms_mut);
+        let heads = self.roi_heads.norms_mut();
+        self.backbone.norms_mut().chain(fpn).chain(heads)
     }
 
     /// The losses of one batch. An image without ground truth trains as background.
@@ -152,20 +214,11 @@ impl MaskRcnn {
         check_sizes(&images, sizes);
         check_targets(config, sizes, targets);
         let features = self.features(images, true);
-        let rpn = self.rpn.forward(&features);
-        let anchors = rpn.anchors(&self.anchor_generator(), &self.anchor_strides());
-        let selector = ProposalSelector {
-            pre_nms: config.rpn_pre_nms_train,
-            post_nms: config.rpn_post_nms_train,
-            nms: config.rpn_nms,
-            min_size: config.rpn_min_size,
-        };
-        let proposals = rpn.proposals(selector, self.rpn_coder(), &anchors, sizes);
-        let rpn_loss = rpn.loss(config, &anchors, targets, rng);
+        let (rpn, anchors, proposals) = self.propose(&features, sizes, true);
+        let rpn_loss = rpn.loss(config, &anchors, sizes, targets, rng);
         let sampled = SampledRois::draw(config, &proposals, targets, rng);
-        let roi_loss = self
-            .roi_heads
-            .loss(config, self.strides, &features, &sampled, targets);
+        let roi_features = self.roi_features(&features, true);
+        let roi_loss = self.roi_heads.loss(config, roi_features, &sampled, targets);
         LossDict {
             rpn_cls: rpn_loss.cls,
             rpn_box: rpn_loss.bbox,
@@ -189,28 +242,28 @@ impl MaskRcnn {
     /// If sizes are not N, or a size exceeds the batch's.
     #[must_use]
     pub fn infer(&self, images: Tensor<4>, sizes: &[[usize; 2]]) -> Vec<Detections> {
-        let config = &self.config;
         check_sizes(&images, sizes);
         let features = self.features(images, false);
-        let rpn = self.rpn.forward(&features);
-        let anchors = rpn.anchors(&self.anchor_generator(), &self.anchor_strides());
-        let selector = ProposalSelector {
-            pre_nms: config.rpn_pre_nms_test,
-            post_nms: config.rpn_post_nms_test,
-            nms: config.rpn_nms,
-            min_size: config.rpn_min_size,
-        };
-        let proposals = rpn.proposals(selector, self.rpn_coder(), &anchors, sizes);
+        let (_, _, proposals) = self.propose(&features, sizes, false);
+        let roi_features = self.roi_features(&features, false);
         self.roi_heads
-            .infer(config, self.strides, &features, &proposals, sizes)
+            .infer(&self.config, roi_features, &proposals, sizes)
     }
 
     fn anchor_generator(&self) -> AnchorGenerator {
-        AnchorGenerator::new(&self.config.anchor_sizes, &self.config.anchor_ratios)
+        let config = &self.config;
+        AnchorGenerator::new(
+            &config.anchor_sizes,
+            &config.anchor_ratios,
+            config.anchor_rounding,
+        )
     }
 
-    /// Strides of P2 to P5 and, if it is there, P6.
+    /// Strides of P2 to P5 and, if it is there, P6; or of C4.
     fn anchor_strides(&self) -> Vec<usize> {
+        if self.fpn.is_none() {
+            return vec![self.strides[2]];
+        }
         let mut strides = self.strides.to_vec();
         strides.push(2 * self.strides[3]);
         strides.truncate(self.config.anchor_sizes.len());
@@ -219,6 +272,15 @@ impl MaskRcnn {
 
     fn rpn_coder(&self) -> BoxCoder {
         BoxCoder::new(self.config.rpn_box_weights, self.config.box_scale_clamp)
+    }
+}
+
+/// Mode of the norms outside the backbone.
+fn head_mode(training: bool) -> NormMode {
+    if training {
+        NormMode::Train
+    } else {
+        NormMode::Eval
     }
 }
 
@@ -239,7 +301,7 @@ fn check_sizes(images: &Tensor<4>, sizes: &[[usize; 2]]) {
     }
 }
 
-fn check_targets(config: &MaskRcnnConfig, sizes: &[[usize; 2]], targets: &[Target]) {
+fn check_targets(config: &RcnnConfig, sizes: &[[usize; 2]], targets: &[Target]) {
     assert_eq!(sizes.len(), targets.len(), "images and targets");
     for (image, (target, &[height, width])) in targets.iter().zip(sizes).enumerate() {
         let objects = target.boxes.len();
