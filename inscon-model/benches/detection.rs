@@ -23,39 +23,72 @@ fn boxes(number: usize, side: f32, rng: &mut impl Rng) -> Vec<[f32; 4]> {
         .collect()
 }
 
-/// RoIs per second, 64 channels.
+/// Boxes as an RPN proposes them in an image of `[height, width]`: many around each of 40 objects,
+/// the rest anywhere.
+fn proposals(number: usize, [height, width]: [f32; 2], rng: &mut impl Rng) -> Vec<[f32; 4]> {
+    let mut anywhere = |rng: &mut dyn FnMut() -> f32| {
+        let (side, ratio) = (24.0 * 20f32.powf(rng()), 2f32.powf(2.0 * rng() - 1.0));
+        [
+            rng() * width,
+            rng() * height,
+            side / ratio.sqrt(),
+            side * ratio.sqrt(),
+        ]
+    };
+    let mut unit = || rng.random::<f32>();
+    let objects: Vec<[f32; 4]> = (0..40).map(|_| anywhere(&mut unit)).collect();
+    (0..number)
+        .map(|i| {
+            let [x, y, w, h] = if i % 5 < 3 {
+                let [x, y, w, h] = objects[(unit() * 40.0) as usize];
+                let mut jitter = |by: f32| (2.0 * unit() - 1.0) * by;
+                let (x, y) = (x + jitter(0.2) * w, y + jitter(0.2) * h);
+                [x, y, w * jitter(0.4).exp(), h * jitter(0.4).exp()]
+            } else {
+                anywhere(&mut unit)
+            };
+            let [x0, x1] = [x - w / 2.0, x + w / 2.0].map(|x| x.clamp(0.0, width));
+            let [y0, y1] = [y - h / 2.0, y + h / 2.0].map(|y| y.clamp(0.0, height));
+            [x0, y0, x1, y1]
+        })
+        .collect()
+}
+
+/// RoIs per second: 512 of two images, 256 channels of stride 16.
 fn roi_align(c: &mut Criterion) {
-    let mut group = c.benchmark_group("RoIAlign, 64 channels, forward and backward");
-    for (rois, output, cells) in [(128, 7, 32), (128, 7, 56), (32, 14, 56)] {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
-        let device = Device::flex().autodiff();
-        let x: Tensor<4> = normal(1.0, [4, 64, cells, cells], &mut rng, &device);
-        let x = x.require_grad();
+    let mut group = c.benchmark_group("RoIAlign, 512 RoIs, 2x256x50x84");
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    let device = Device::flex();
+    let x: Tensor<4> = normal(1.0, [2, 256, 50, 84], &mut rng, &device);
+    let rois: Vec<Roi> = proposals(512, [800.0, 1344.0], &mut rng)
+        .into_iter()
+        .enumerate()
+        .map(|(i, bbox)| Roi { image: i % 2, bbox })
+        .collect();
+    group.throughput(Throughput::Elements(rois.len() as u64));
+    for output in [7, 14] {
         let align = RoiAlign {
             output,
-            spatial_scale: 0.25,
+            spatial_scale: 1.0 / 16.0,
             sampling_ratio: 0,
             aligned: true,
         };
-        let rois: Vec<Roi> = boxes(rois, 4.0 * cells as f32, &mut rng)
-            .into_iter()
-            .enumerate()
-            .map(|(i, bbox)| Roi { image: i % 4, bbox })
-            .collect();
-        group.throughput(Throughput::Elements(rois.len() as u64));
-        let id =
-            BenchmarkId::from_parameter(format!("{} of {output}, 4x{cells}x{cells}", rois.len()));
-        group.bench_function(id, |b| {
-            b.iter(|| align.forward(x.clone(), &rois).sum().backward());
+        let bins = format!("{output}x{output}");
+        group.bench_function(BenchmarkId::new("forward", &bins), |b| {
+            b.iter(|| align.forward(x.clone(), &rois));
+        });
+        let leaf = x.clone().autodiff().require_grad();
+        group.bench_function(BenchmarkId::new("forward and backward", &bins), |b| {
+            b.iter(|| align.forward(leaf.clone(), &rois).backward());
         });
     }
 }
 
 fn suppression(c: &mut Criterion) {
     let mut group = c.benchmark_group("NMS at .7");
-    for number in [300, 2000] {
+    for number in [300, 2000, 12_000] {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
-        let boxes = boxes(number, 224.0, &mut rng);
+        let boxes = proposals(number, [800.0, 1344.0], &mut rng);
         let scores: Vec<f32> = (0..number).map(|_| rng.random()).collect();
         group.throughput(Throughput::Elements(number as u64));
         group.bench_function(BenchmarkId::from_parameter(number), |b| {

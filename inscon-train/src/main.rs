@@ -40,7 +40,7 @@ enum Command {
     Export(RunArgs),
     /// Generate the embedded default data
     Scenes(ScenesArgs),
-    /// Time a pretraining step or its convolutions on random pixels: JSON on stdout
+    /// Time a pretraining step, its convolutions or a detector's operations: JSON on stdout
     #[command(subcommand)]
     Bench(BenchCommand),
 }
@@ -51,6 +51,8 @@ enum BenchCommand {
     Step(BenchStepArgs),
     /// Each convolution of the network by itself: a line each, then the peak of a matrix product
     Convs(BenchConvsArgs),
+    /// RoIAlign and NMS on boxes of a file: a line each
+    Ops(BenchOpsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +74,19 @@ struct BenchConvsArgs {
     /// Times each is run
     #[arg(long, default_value_t = 7, value_name = "N", value_parser = at_least_one)]
     repeat: usize,
+}
+
+#[derive(Debug, Args)]
+struct BenchOpsArgs {
+    /// Boxes, as `cargo xtask bench ops` writes them
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Times each is run
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = at_least_one)]
+    repeat: usize,
+    /// cpu, wgpu, or cuda:N
+    #[arg(long, default_value = "cpu", value_name = "NAME")]
+    device: String,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +187,11 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Export(args) => phase(&args, interrupt, export::run),
         Command::Bench(BenchCommand::Step(args)) => bench_step(&args, interrupt),
         Command::Bench(BenchCommand::Convs(args)) => bench_convs(&args, interrupt),
+        Command::Bench(BenchCommand::Ops(args)) => {
+            let input = bench::OpsInput::read(&args.input)?;
+            let device = open_device(&args.device)?;
+            bench::ops(&input, args.repeat, &device, interrupt, |line| print_line(line))
+        }
     }
 }
 

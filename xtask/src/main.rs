@@ -4,6 +4,7 @@
 //! links no burn, so that it builds in seconds.
 
 mod bench_eval;
+mod bench_ops;
 mod bench_step;
 mod chart;
 mod ci;
@@ -55,6 +56,8 @@ enum Bench {
     Eval(bench_eval::EvalArgs),
     /// A pretraining step and its convolutions against PyTorch, process against process.
     Step(bench_step::StepArgs),
+    /// RoIAlign and NMS against torchvision, process against process.
+    Ops(bench_ops::OpsArgs),
 }
 
 fn main() -> Result<()> {
@@ -65,5 +68,6 @@ fn main() -> Result<()> {
         Command::Report { dir } => report::write(&dir),
         Command::Bench(Bench::Eval(args)) => bench_eval::run(&args),
         Command::Bench(Bench::Step(args)) => bench_step::run(&args),
+        Command::Bench(Bench::Ops(args)) => bench_ops::run(&args),
     }
 }

@@ -1,11 +1,18 @@
 //! Non-maximum suppression on the host.
+//!
+//! There is no device form: burn-vision's `nms` reads boxes and scores back and runs on the host
+//! too, and here they are on the host already, where proposals are decoded.
 
-use super::{area, iou};
+use std::collections::BTreeMap;
 
-/// Greedy suppression: indices of the boxes that survive, best first (torchvision's `nms`; of
-/// equal scores the earlier box goes first).
+use super::area;
+
+/// Greedy suppression: indices of the boxes that survive, best first, the same as torchvision's
+/// `nms` in every bit of its arithmetic. Of equal scores the earlier box goes first; NaN is the
+/// highest score.
 ///
-/// A box goes if its IoU with a better survivor is above `threshold`. At most `limit` are kept.
+/// A box goes if its IoU with a better survivor is above `threshold`; one with a NaN or an infinite
+/// area neither goes nor makes others go. At most `limit` are kept.
 ///
 /// ```
 /// use inscon_model::detection::nms;
@@ -17,8 +24,16 @@ use super::{area, iou};
 /// If there are not as many scores as boxes.
 #[must_use]
 pub fn nms(boxes: &[[f32; 4]], scores: &[f32], threshold: f32, limit: usize) -> Vec<usize> {
-    let groups = vec![0; boxes.len()];
-    batched_nms(boxes, scores, &groups, threshold, limit)
+    assert_eq!(boxes.len(), scores.len(), "boxes and scores");
+    let mut survivors = Survivors::default();
+    wide(
+        #[inline(always)]
+        || {
+            keep(scores, limit, |index| {
+                survivors.add(boxes[index], threshold)
+            })
+        },
+    )
 }
 
 /// [`nms`] within each group (a class, a pyramid level); groups do not suppress each other.
@@ -35,31 +50,146 @@ pub fn batched_nms(
 ) -> Vec<usize> {
     assert_eq!(boxes.len(), scores.len(), "boxes and scores");
     assert_eq!(boxes.len(), groups.len(), "boxes and groups");
-    let mut order: Vec<usize> = (0..boxes.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    let mut survivors: BTreeMap<usize, Survivors> = BTreeMap::new();
+    wide(
+        #[inline(always)]
+        || {
+            keep(scores, limit, |index| {
+                let of_group = survivors.entry(groups[index]).or_default();
+                of_group.add(boxes[index], threshold)
+            })
+        },
+    )
+}
 
-    let number = groups.iter().max().map_or(0, |last| last + 1);
-    let mut survivors: Vec<Vec<[f32; 4]>> = vec![Vec::new(); number];
+/// Runs `work` with the widest vectors of this processor.
+#[inline(always)]
+fn wide<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "flex")]
+    return pulp::Arch::new().dispatch(work);
+    #[cfg(not(feature = "flex"))]
+    work()
+}
+
+/// Up to `limit` indices for which `add` holds, asked in the order of the scores.
+#[inline(always)]
+fn keep(scores: &[f32], limit: usize, mut add: impl FnMut(usize) -> bool) -> Vec<usize> {
+    let mut order: Vec<(u32, usize)> = scores
+        .iter()
+        .enumerate()
+        .map(|(index, &score)| (rank(score), index))
+        .collect();
+    order.sort_unstable();
     let mut kept = Vec::new();
-    for index in order {
+    for (_, index) in order {
         if kept.len() == limit {
             break;
         }
-        let bbox = boxes[index];
-        let better = &mut survivors[groups[index]];
-        if better.iter().any(|&other| overlaps(other, bbox, threshold)) {
-            continue;
+        if add(index) {
+            kept.push(index);
         }
-        better.push(bbox);
-        kept.push(index);
     }
     kept
 }
 
-/// Whether `iou(a, b) > threshold`; boxes apart are told without a division.
-fn overlaps(a: [f32; 4], b: [f32; 4], threshold: f32) -> bool {
-    let apart = a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
-    !apart && area(b) > 0.0 && iou(a, b) > threshold
+/// Lower for higher scores; NaN first, both zeros equal.
+fn rank(score: f32) -> u32 {
+    if score.is_nan() {
+        return 0;
+    }
+    let bits = (score + 0.0).to_bits();
+    let upwards = if bits >> 31 == 1 {
+        !bits
+    } else {
+        bits | 1 << 31
+    };
+    !upwards
+}
+
+/// Boxes of a block: loops over them become a few vector operations.
+const LANES: usize = 32;
+
+/// Boxes, edge by edge; NaN where there is none.
+#[derive(Clone, Copy)]
+struct Block {
+    x0: [f32; LANES],
+    y0: [f32; LANES],
+    x1: [f32; LANES],
+    y1: [f32; LANES],
+    area: [f32; LANES],
+}
+
+/// The boxes of a group that were kept so far.
+#[derive(Default)]
+struct Survivors {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+impl Survivors {
+    /// Takes `bbox` in, unless its IoU with one of them is above `threshold`.
+    #[inline(always)]
+    fn add(&mut self, bbox: [f32; 4], threshold: f32) -> bool {
+        let size = area(bbox);
+        // Best first: the boxes that suppress most are the first.
+        if (self.blocks.iter()).any(|block| block.suppresses(bbox, size, threshold)) {
+            return false;
+        }
+        let lane = self.len % LANES;
+        if lane == 0 {
+            self.blocks.push(Block {
+                x0: [f32::NAN; LANES],
+                y0: [f32::NAN; LANES],
+                x1: [f32::NAN; LANES],
+                y1: [f32::NAN; LANES],
+                area: [f32::NAN; LANES],
+            });
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            let edges = [&mut block.x0, &mut block.y0, &mut block.x1, &mut block.y1];
+            for (edge, value) in edges.into_iter().zip(bbox) {
+                edge[lane] = value;
+            }
+            block.area[lane] = size;
+        }
+        self.len += 1;
+        true
+    }
+}
+
+impl Block {
+    /// Whether the IoU of one of the boxes with `bbox` is above `threshold`.
+    #[inline(always)]
+    fn suppresses(&self, bbox: [f32; 4], size: f32, threshold: f32) -> bool {
+        // A product instead of the quotient; a little low, so that rounding hides nothing.
+        let least = threshold * (1.0 - 1e-6);
+        let [mut inter, mut union] = [[0.0; LANES]; 2];
+        let mut close = 0;
+        for lane in 0..LANES {
+            let width = less(self.x1[lane], bbox[2]) - more(self.x0[lane], bbox[0]);
+            let height = less(self.y1[lane], bbox[3]) - more(self.y0[lane], bbox[1]);
+            inter[lane] = more(0.0, width) * more(0.0, height);
+            union[lane] = self.area[lane] + size - inter[lane];
+            close += u32::from(inter[lane] > least * union[lane]);
+        }
+        (close > 0 || threshold < 0.0)
+            && inter
+                .iter()
+                .zip(&union)
+                .any(|(inter, union)| inter / union > threshold)
+    }
+}
+
+/// The greater; one instruction, as `f32::max` is not.
+#[inline(always)]
+fn more(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The lesser.
+#[inline(always)]
+fn less(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! RoIAlign over the pyramid.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::{Roi, RoiAlign, area};
+use crate::op::roi_align_pyramid;
 
 /// Pools each RoI from the level of its size (FPN, equation 1; detectron2's `ROIPooler`):
 /// `⌊canonical_level + log₂(√area / canonical_size)⌋`.
@@ -36,42 +37,22 @@ impl RoiPooler {
     /// - output: `[R, C, output, output]`
     ///
     /// # Panics
-    /// If there is no RoI.
+    /// If there is no RoI or are fewer than four maps.
     #[must_use]
     pub fn forward(&self, features: &[Tensor<4>], rois: &[Roi]) -> Tensor<4> {
-        assert!(!rois.is_empty(), "pooling of no RoI");
-        let mut members: [Vec<usize>; 4] = Default::default();
-        for (index, roi) in rois.iter().enumerate() {
-            members[self.level(roi.bbox)].push(index);
-        }
-        let mut pooled = Vec::new();
-        let mut place = vec![0i64; rois.len()];
-        let mut done = 0;
-        for (level, members) in members
-            .iter()
-            .enumerate()
-            .filter(|(_, list)| !list.is_empty())
-        {
-            let align = RoiAlign {
-                output: self.output,
-                spatial_scale: 1.0 / self.strides[level] as f32,
-                sampling_ratio: self.sampling_ratio,
-                aligned: self.aligned,
-            };
-            let of_level: Vec<Roi> = members.iter().map(|&index| rois[index]).collect();
-            pooled.push(align.forward(features[level].clone(), &of_level));
-            for &index in members {
-                place[index] = done;
-                done += 1;
-            }
-        }
-        if pooled.len() == 1 {
-            return pooled.remove(0);
-        }
-        let pooled = Tensor::cat(pooled, 0);
-        let place = TensorData::new(place, [rois.len()]);
-        let place = Tensor::<1, Int>::from_data(place, &pooled.device());
-        pooled.select(0, place)
+        let [p2, p3, p4, p5, ..] = features else {
+            panic!("pooling from {} levels of 4", features.len());
+        };
+        let maps = [p2, p3, p4, p5].map(Tensor::clone);
+        let levels: Vec<usize> = rois.iter().map(|roi| self.level(roi.bbox)).collect();
+        let align = RoiAlign {
+            output: self.output,
+            spatial_scale: 1.0,
+            sampling_ratio: self.sampling_ratio,
+            aligned: self.aligned,
+        };
+        let scales = self.strides.map(|stride| 1.0 / stride as f32);
+        roi_align_pyramid(maps, scales, rois, &levels, align)
     }
 }
 

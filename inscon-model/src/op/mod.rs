@@ -1,8 +1,8 @@
-//! Convolution, batch norm and max pooling, each an operation with a hand-written backward; the
-//! optimizer's and the momentum encoder's updates.
+//! Convolution, batch norm, max pooling and RoIAlign, each an operation with a hand-written
+//! backward; the optimizer's and the momentum encoder's updates.
 //!
 //! On burn-flex they run the kernels of [`kernel`]; on every other backend they are burn's own
-//! operations. None knows of the networks here: each could be offered to burn-flex as it is.
+//! operations, but for RoIAlign, which has a CubeCL kernel too (feature `cube`). None knows of the networks here: each could be offered to burn-flex as it is.
 //!
 //! | operation | forward on flex | backward |
 //! |---|---|---|
@@ -10,6 +10,7 @@
 //! | [`batch_norm`] | statistics, then scale, shift, residual and ReLU in one pass | two sums, then one pass in place |
 //! | [`affine`] | the same with constants (frozen batch norm) | one pass in place |
 //! | [`max_pool2d`] | remembers sources | scatters |
+//! | [`roi_align`] | weights once for all channels; cells to lines of bins, lines to bins, 32 channels at a time | the same way back |
 //! | [`sgd`], [`ema`] | one pass in place | |
 //! | [`SyncGroup::sum`] | sums short vectors over devices ([`AllReduce`]) | the same sum |
 //!
@@ -19,16 +20,20 @@
 mod all_reduce;
 #[cfg(feature = "flex")]
 mod buffers;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 pub mod kernel;
+mod roi;
 
 use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
 pub use all_reduce::{AllReduce, SyncGroup};
+pub use roi::{Roi, RoiAlign, RoiMap, RoiPlan, roi_align, roi_align_pyramid};
 
 /// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
 ///

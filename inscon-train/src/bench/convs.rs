@@ -120,7 +120,7 @@ pub fn peak_gflops(repeat: usize, device: &Device) -> anyhow::Result<f64> {
 
 /// Times what `prepare` returns, `repeat` times after one for warmth. Neither the preparation nor
 /// the release of the result counts.
-fn times<W: FnOnce() -> T, T>(
+pub(super) fn times<W: FnOnce() -> T, T>(
     repeat: usize,
     device: &Device,
     mut prepare: impl FnMut() -> W,

@@ -1,14 +1,18 @@
-//! What a pretraining step takes, and what each of its convolutions takes, as lines of JSON.
+//! What a pretraining step takes, each of its convolutions, and the detector's operations, as lines
+//! of JSON.
 //!
 //! [`step()`] runs the trainer's own step on random pixels; [`convs()`] runs every convolution of
-//! the network by itself. `cargo xtask bench step` sets both beside PyTorch.
+//! the network by itself. `cargo xtask bench step` sets both beside PyTorch. [`ops()`] runs
+//! RoIAlign and NMS on given boxes; `cargo xtask bench ops` sets them beside torchvision.
 
 mod convs;
 mod geometry;
+mod ops;
 mod step;
 
 pub use convs::*;
 pub use geometry::*;
+pub use ops::*;
 pub use step::*;
 
 use burn::tensor::{Device, Tensor, TensorData};

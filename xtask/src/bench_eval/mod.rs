@@ -11,7 +11,7 @@
 
 mod mask;
 mod measure;
-mod random;
+pub(crate) mod random;
 mod table;
 mod tools;
 mod workload;

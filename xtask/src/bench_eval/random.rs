@@ -1,10 +1,10 @@
 //! A generator of random numbers whose stream never changes, and numbers as Python prints them.
 
 /// SplitMix64.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,30 +17,30 @@ impl Random {
     }
 
     /// From 0 to below 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub(super) fn range(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn range(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// Below `count`, which is at least 1.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         ((self.unit() * count as f64) as usize).min(count - 1)
     }
 
-    pub(super) fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
     /// Roughly normal: the sum of twelve.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }
 
     /// Position drawn by weight; `cumulative` ascends.
-    pub(super) fn weighted(&mut self, cumulative: &[f64]) -> usize {
+    pub(crate) fn weighted(&mut self, cumulative: &[f64]) -> usize {
         let at = self.unit() * cumulative.last().copied().unwrap_or(0.0);
         cumulative
             .partition_point(|&sum| sum <= at)
@@ -49,7 +49,7 @@ impl Random {
 }
 
 /// Running sums.
-pub(super) fn cumulated(weights: impl IntoIterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn cumulated(weights: impl IntoIterator<Item = f64>) -> Vec<f64> {
     weights
         .into_iter()
         .scan(0.0, |sum, weight| {
@@ -60,18 +60,18 @@ pub(super) fn cumulated(weights: impl IntoIterator<Item = f64>) -> Vec<f64> {
 }
 
 /// Rounded to `digits` decimals.
-pub(super) fn rounded(value: f64, digits: i32) -> f64 {
+pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10_f64.powi(digits);
     (value * scale).round() / scale
 }
 
 /// What a detector's float32 becomes in JSON: an f64 with up to 17 digits.
-pub(super) fn single(value: f64) -> f64 {
+pub(crate) fn single(value: f64) -> f64 {
     f64::from(value as f32)
 }
 
 /// Python's `repr` of a finite float.
-pub(super) fn python(value: f64) -> String {
+pub(crate) fn python(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");
     }

@@ -10,7 +10,7 @@
 //! memory layouts; the faster one is its figure.
 
 mod convs;
-mod processes;
+pub(crate) mod processes;
 mod steps;
 
 use std::fs;

@@ -135,13 +135,13 @@ impl Processes {
 }
 
 /// Lines of JSON.
-pub(super) fn parsed<T: DeserializeOwned>(printed: &str) -> Result<Vec<T>, String> {
+pub(crate) fn parsed<T: DeserializeOwned>(printed: &str) -> Result<Vec<T>, String> {
     let parse = |line: &str| serde_json::from_str(line).map_err(|error| format!("{error}: {line}"));
     printed.lines().map(parse).collect()
 }
 
 /// Builds our binary and says where it is.
-pub(super) fn build() -> Result<PathBuf, String> {
+pub(crate) fn build() -> Result<PathBuf, String> {
     shell::say("building inscon-train");
     let mut command = shell::cargo();
     command
@@ -160,7 +160,7 @@ pub(super) fn build() -> Result<PathBuf, String> {
 }
 
 /// What a command prints when it is given `input`; if it fails, the last line of its errors.
-fn output(mut command: Command, input: &str) -> Result<String, String> {
+pub(crate) fn output(mut command: Command, input: &str) -> Result<String, String> {
     let program = command.get_program().display().to_string();
     let failed = |error: std::io::Error| format!("cannot run {program}: {error}");
     let mut child = command

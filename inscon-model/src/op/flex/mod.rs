@@ -3,6 +3,7 @@
 mod conv;
 mod norm;
 mod pool;
+mod roi_align;
 mod update;
 
 use burn::backend::autodiff::Autodiff;

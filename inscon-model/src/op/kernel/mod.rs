@@ -7,6 +7,7 @@ mod gather;
 mod norm;
 mod pool;
 mod product;
+mod roi_align;
 mod tile;
 mod update;
 mod weight_gradient;
