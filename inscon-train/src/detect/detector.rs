@@ -93,9 +93,9 @@ impl Detector {
         description: DetectorDescription,
         device: &Device,
     ) -> Result<Self, DetectError> {
-        let wrong = |source| DetectError::Weights {
+        let wrong = |cause| DetectError::Weights {
             path: path.to_owned(),
-            source,
+            cause,
         };
         // A checkpoint has the optimizer's state beside the model.
         let model = strip_prefix(tensors, "model.");

@@ -9,15 +9,15 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DetectError {
     /// The file cannot be read, or is not a whole safetensors file.
-    #[error(transparent)]
+    #[error("{0}")]
     File(ModelError),
     /// Its tensors do not fit the detector.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Weights {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: ModelError,
+        cause: ModelError,
     },
     /// A tensor with a NaN or an infinity.
     #[error(

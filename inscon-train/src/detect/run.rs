@@ -49,8 +49,8 @@ pub struct UnreadableImage {
 /// Arguments, weights or a folder that cannot be used.
 pub fn run(args: &DetectArgs, interrupt: &Interrupt) -> Result<()> {
     let files = find_images(&args.images)?;
-    let out = RunDir::create(&args.out)?;
     let detector = args.detector()?;
+    let out = RunDir::create(&args.out)?;
     let summary = detect_files(&detector, &files, &out, !args.no_pictures, interrupt)?;
     say(&format!(
         "{}: {} detections on {} of {} images, {} unreadable, {:.1} images/s",

@@ -30,8 +30,7 @@ pub fn precise_bn(
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<Option<MaskRcnn>, DetectionDataError> {
-    let mut own = batches.clone();
-    own.seed = batches.seed ^ BATCHES;
+    let own = precise_bn_batches(batches);
     let plan = own.plan(iterations)?;
     let seed = own.seed;
     let loader = Ahead::new(0..iterations, workers, workers, move |i| {
@@ -59,6 +58,15 @@ pub fn precise_bn(
     }
     progress.finish();
     Ok(Some(average.put_into(model.clone())))
+}
+
+/// The batches of [`precise_bn`]: drawn as those of training, but others.
+#[must_use]
+pub fn precise_bn_batches(batches: &TrainBatches) -> TrainBatches {
+    TrainBatches {
+        seed: batches.seed ^ BATCHES,
+        ..batches.clone()
+    }
 }
 
 /// Makes other batches than training has.

@@ -73,6 +73,10 @@ pub fn run(
         let judged = judge.state(state, None, &mut log)?;
         state = judged.state;
         if judged.found.is_none() {
+            let at = state.iteration;
+            say(&format!(
+                "not evaluated at iteration {at}; call the same command again to go on"
+            ));
             return Ok(());
         }
         judge.checkpoint(&state).write(&checkpoint)?;
