@@ -35,6 +35,10 @@ pub struct CheckpointHeader {
     /// Further whole numbers, such as the queues' write positions.
     #[serde(default)]
     pub counters: std::collections::BTreeMap<String, u64>,
+    /// What a fine-tuned detector is used by ([`DetectorDescription`](crate::detect)); null in
+    /// pretraining.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detector: Value,
 }
 
 /// Why a checkpoint could not be used.
@@ -75,7 +79,7 @@ pub enum CheckpointError {
 }
 
 /// The one metadata key: several would be written in a random order.
-const KEY: &str = "inscon";
+pub(crate) const METADATA_KEY: &str = "inscon";
 
 impl Checkpoint {
     /// Writes the file under a temporary name and renames it.
@@ -100,7 +104,7 @@ impl Checkpoint {
             })?;
         let header = |what: String| CheckpointError::Header { path: path(), what };
         let text = metadata
-            .get(KEY)
+            .get(METADATA_KEY)
             .ok_or_else(|| header("it has no header".into()))?;
         let found: CheckpointHeader =
             serde_json::from_str(text).map_err(|e| header(format!("bad header: {e}")))?;
@@ -141,7 +145,7 @@ pub fn prefixed(prefix: &str, part: StateDict) -> StateDict {
 /// # Errors
 /// [`RunDirError::Write`].
 pub fn write_weights(path: &Path, tensors: &StateDict, about: &str) -> Result<(), RunDirError> {
-    let metadata = HashMap::from([(KEY.to_owned(), about.to_owned())]);
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), about.to_owned())]);
     write_whole(path, |file| {
         write_safetensors(file, tensors, &metadata).map_err(|error| match error {
             ModelError::Io(error) => error,

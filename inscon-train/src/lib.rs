@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod config;
 pub mod data;
+pub mod detect;
 pub mod detection_data;
 pub mod evaluate;
 pub mod export;

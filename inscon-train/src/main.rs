@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use inscon_train::bench::{self, Arch, Workload};
 use inscon_train::config::ExperimentConfig;
 use inscon_train::data::{resolve_data, scenes_dir};
+use inscon_train::detect::{self, DetectArgs};
 use inscon_train::{
     Interrupt, RunDir, evaluate, export, finetune, open_device, pretrain, probe, say, scenes,
 };
@@ -31,7 +32,9 @@ enum Command {
     /// Train a detector on the pretrained backbone and evaluate it: RUN/finetune
     Finetune(RunArgs),
     /// Evaluate the trained detector again: RUN/finetune/eval.json
-    Evaluate(RunArgs),
+    Evaluate(EvaluateArgs),
+    /// Detect objects on images: COCO results and pictures
+    Detect(DetectArgs),
     /// Fit linear probes on the frozen backbone: RUN/probe
     Probe(RunArgs),
     /// Draw pictures of the views that pretraining sees: RUN/views
@@ -127,6 +130,15 @@ struct PretrainArgs {
 }
 
 #[derive(Debug, Args)]
+struct EvaluateArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Evaluate the best checkpoint instead of the last: RUN/finetune/best/eval.json
+    #[arg(long)]
+    best: bool,
+}
+
+#[derive(Debug, Args)]
 struct RecipeArgs {
     /// Recipe file
     #[arg(long, value_name = "FILE")]
@@ -181,7 +193,9 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
             None => phase(&args.run, interrupt, pretrain::run),
         },
         Command::Finetune(args) => phase(&args, interrupt, finetune::run),
-        Command::Evaluate(args) => phase(&args, interrupt, evaluate::run),
+        Command::Evaluate(args) if args.best => phase(&args.run, interrupt, evaluate::run_best),
+        Command::Evaluate(args) => phase(&args.run, interrupt, evaluate::run),
+        Command::Detect(args) => detect::run(&args, interrupt),
         Command::Probe(args) => phase(&args, interrupt, probe::run),
         Command::Views(args) => phase(&args, interrupt, pretrain::draw_views),
         Command::Export(args) => phase(&args, interrupt, export::run),

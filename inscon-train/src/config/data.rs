@@ -1,5 +1,6 @@
 //! `[data]`: where images and labels come from.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,24 @@ use crate::scenes::ScenesConfig;
 ///
 /// With `source = "scenes"` the paths are not read: the generated set is looked for in
 /// `scenes_dir`, made there if it is missing, and the paths are filled in from it.
+///
+/// Labels are COCO JSON (`train_json`, `val_json`) or PASCAL VOC's XML files (`train_voc`,
+/// `val_voc`), each set in its own way. VOC 07+12:
+///
+/// ```
+/// use inscon_train::config::DataConfig;
+/// let data: DataConfig = toml::from_str(
+///     r#"
+///     train_voc = [
+///       { root = "VOCdevkit/VOC2007", split = "trainval" },
+///       { root = "VOCdevkit/VOC2012", split = "trainval" },
+///     ]
+///     val_voc = [{ root = "VOCdevkit/VOC2007", split = "test" }]
+///     "#,
+/// )?;
+/// assert_eq!(data.train_voc[1].to_string(), "VOCdevkit/VOC2012 (trainval)");
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
@@ -35,6 +54,13 @@ pub struct DataConfig {
     pub val_json: PathBuf,
     /// Folder its `file_name`s are relative to.
     pub val_images: PathBuf,
+    /// Image sets in VOC's layout to fine-tune on, one after another; instead of `train_json`.
+    pub train_voc: Vec<VocSplit>,
+    /// Image sets in VOC's layout to evaluate on; instead of `val_json`.
+    pub val_voc: Vec<VocSplit>,
+    /// The classes of the VOC sets, in the order of their labels; empty is VOC's twenty where
+    /// `train_voc` and `val_voc` have no others, else the classes found there, by name.
+    pub voc_classes: Vec<String>,
     /// Threads that decode and augment.
     pub workers: usize,
     /// Batches prepared ahead of the step.
@@ -58,10 +84,70 @@ impl Default for DataConfig {
             train_images: PathBuf::new(),
             val_json: PathBuf::new(),
             val_images: PathBuf::new(),
+            train_voc: Vec::new(),
+            val_voc: Vec::new(),
+            voc_classes: Vec::new(),
             workers: 2,
             prefetch: 4,
             cache: false,
             max_bad_share: 0.1,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Checks the values against each other.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.workers == 0 || self.prefetch == 0 {
+            return Err("data.workers and data.prefetch must be at least 1".into());
+        }
+        if self.source == DataSource::Folders && !(0.0..=1.0).contains(&self.max_bad_share) {
+            return Err("data.max_bad_share must lie in [0, 1]".into());
+        }
+        for (part, json, voc) in [
+            ("train", &self.train_json, &self.train_voc),
+            ("val", &self.val_json, &self.val_voc),
+        ] {
+            if !json.as_os_str().is_empty() && !voc.is_empty() {
+                return Err(format!(
+                    "data.{part}_json and data.{part}_voc are both set; drop one"
+                ));
+            }
+            if let Some(at) = voc
+                .iter()
+                .position(|split| split.root.as_os_str().is_empty())
+            {
+                return Err(format!(
+                    "data.{part}_voc[{at}].root is empty; give a folder"
+                ));
+            }
+        }
+        let mut names = self.voc_classes.clone();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("data.voc_classes has `{}` twice", twice[0]));
+        }
+        Ok(())
+    }
+}
+
+/// An image set in PASCAL VOC's layout: `ROOT/Annotations/*.xml`, `ROOT/JPEGImages` and
+/// `ROOT/ImageSets/Main/SPLIT.txt`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VocSplit {
+    /// `VOCdevkit/VOC2007` or the like.
+    pub root: PathBuf,
+    /// Name of the list of images; empty takes every file of `Annotations`.
+    #[serde(default)]
+    pub split: String,
+}
+
+impl fmt::Display for VocSplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.split.as_str() {
+            "" => write!(f, "{}", self.root.display()),
+            split => write!(f, "{} ({split})", self.root.display()),
         }
     }
 }

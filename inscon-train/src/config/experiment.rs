@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Table, Value};
 
-use super::{
-    DataConfig, DataSource, FinetuneConfig, Method, PretrainConfig, ProbeConfig, overrides,
-};
+use super::{DataConfig, FinetuneConfig, Method, PretrainConfig, ProbeConfig, overrides};
 
 /// A recipe: what `inscon-train/configs/*.toml` hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -267,20 +265,8 @@ impl ExperimentConfig {
         if !several {
             return Err("pretrain.batch = 1 leaves no negatives with negatives = \"batch\"".into());
         }
-        if self.finetune.batch == 0 || self.finetune.min_sizes.is_empty() {
-            return Err(
-                "finetune.batch must be at least 1 and finetune.min_sizes not empty".into(),
-            );
-        }
-        if self.data.workers == 0 || self.data.prefetch == 0 {
-            return Err("data.workers and data.prefetch must be at least 1".into());
-        }
-        if self.data.source == DataSource::Folders
-            && !(0.0..=1.0).contains(&self.data.max_bad_share)
-        {
-            return Err("data.max_bad_share must lie in [0, 1]".into());
-        }
-        Ok(())
+        self.finetune.validate()?;
+        self.data.validate()
     }
 }
 

@@ -41,6 +41,8 @@ fn with_scenes(data: &DataConfig, paths: &ScenesPaths) -> DataConfig {
         train_images: paths.train_images.clone(),
         val_json: paths.test_json.clone(),
         val_images: paths.test_images.clone(),
+        train_voc: Vec::new(),
+        val_voc: Vec::new(),
         ..data.clone()
     }
 }

@@ -7,8 +7,10 @@ use image::RgbImage;
 use inscon_aug::{DetectionTransform, ResizeShortestEdge, below, chance, normalize_into, stream};
 use inscon_model::detection::{BitMask, Target};
 use ndarray::{Array4, Axis, Slice};
+use rand::Rng;
 
 use super::{BatchPlan, DetectionDataError, DetectionDataset};
+use crate::config::MinSizeSampling;
 
 /// Images, normalised, each in the upper left of a canvas of a common size; the rest is 0, the mean
 /// colour (detectron2's `ImageList`).
@@ -78,7 +80,7 @@ impl PixelFormat {
 }
 
 /// The training batches of a run: any of them from `(seed, iteration)` alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TrainBatches {
     /// The labelled images.
     pub data: Arc<DetectionDataset>,
@@ -88,6 +90,8 @@ pub struct TrainBatches {
     pub batch: usize,
     /// Shortest sides to draw from.
     pub min_sizes: Vec<u32>,
+    /// How they are drawn; a range takes the first and the last.
+    pub sampling: MinSizeSampling,
     /// Bound of the longest side.
     pub max_size: u32,
     /// The detector's input.
@@ -105,7 +109,7 @@ impl TrainBatches {
         let usable = self.data.trainable();
         if usable.is_empty() {
             return Err(DetectionDataError::Empty {
-                json: self.data.json().to_owned(),
+                origin: self.data.origin().to_owned(),
                 what: "no object to train on: every one is a crowd, difficult or without area",
             });
         }
@@ -134,7 +138,7 @@ impl TrainBatches {
         for (slot, &image) in images.iter().enumerate() {
             let (image, picture) = self.readable(image)?;
             let rng = &mut stream(self.seed, &[4, iteration, slot as u64]);
-            let min_size = self.min_sizes[below(rng, self.min_sizes.len())];
+            let min_size = self.min_size(rng);
             let flip = chance(rng, 0.5);
             let resize = ResizeShortestEdge {
                 min_size,
@@ -152,6 +156,15 @@ impl TrainBatches {
             targets,
             images: used,
         })
+    }
+
+    fn min_size(&self, rng: &mut impl Rng) -> u32 {
+        match (self.sampling, &self.min_sizes[..]) {
+            (MinSizeSampling::Range, [low, .., high]) => {
+                low + below(rng, high.saturating_sub(*low) as usize + 1) as u32
+            }
+            (_, sizes) => sizes[below(rng, sizes.len())],
+        }
     }
 
     fn readable(&self, image: usize) -> Result<(usize, Arc<RgbImage>), DetectionDataError> {

@@ -1,17 +1,18 @@
-//! A COCO instances JSON with its images.
+//! Labels, of COCO's or VOC's kind, with their images.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use image::RgbImage;
-use inscon_aug::{BBox, decode_rgb, shuffle, stream};
-use inscon_eval::{Annotation, CocoDataset};
-use inscon_model::detection::BitMask;
+use inscon_aug::{decode_rgb, shuffle, stream};
+use inscon_eval::CocoDataset;
 
-use super::DetectionDataError;
+use super::object::{Naming, read_object};
+use super::{DataReport, DetectionDataError, Sample, voc};
+use crate::config::{DataConfig, VocSplit};
 
-/// Which images of a JSON are used.
+/// Which images of a set are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subset {
     /// All of them.
@@ -22,49 +23,33 @@ pub enum Subset {
     Drawn(usize, u64),
 }
 
+/// Which of a recipe's labelled sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `data.train_json` or `data.train_voc`.
+    Train,
+    /// `data.val_json` or `data.val_voc`.
+    Val,
+}
+
 /// Labelled images: COCO's ground truth for the judge, and objects with 0-based labels for the
 /// detector.
 ///
 /// Labels number the categories by ascending id. Crowds and objects marked `difficult` stay in
 /// [`ground_truth`](Self::ground_truth), where evaluation ignores them, but are not
-/// [trainable](Object::trainable): the detector never sees them.
+/// [trainable](Object::trainable): the detector never sees them. Neither does it see objects whose
+/// annotation is broken; [`report`](Self::report) counts and names them.
 #[derive(Debug)]
 pub struct DetectionDataset {
-    json: PathBuf,
-    coco: CocoDataset,
+    pub(super) origin: String,
+    pub(super) naming: Naming,
+    pub(super) report: DataReport,
+    pub(super) coco: CocoDataset,
     category_ids: Vec<u64>,
     class_names: Vec<String>,
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
     kept: Option<Vec<OnceLock<Arc<RgbImage>>>>,
     bad: Mutex<BTreeMap<u64, String>>,
-}
-
-/// One image and its objects.
-#[derive(Debug, Clone)]
-pub struct Sample {
-    /// COCO's image id.
-    pub id: u64,
-    /// The file.
-    pub path: PathBuf,
-    /// Width in pixels, as the JSON says.
-    pub width: u32,
-    /// Height in pixels, as the JSON says.
-    pub height: u32,
-    /// Its objects, in the JSON's order.
-    pub objects: Vec<Object>,
-}
-
-/// One annotated object.
-#[derive(Debug, Clone)]
-pub struct Object {
-    /// 0-based class.
-    pub label: usize,
-    /// Its box in pixels of the image file, inside the image.
-    pub bbox: BBox,
-    /// Whether a detector trains on it: neither a crowd nor difficult, and its box not empty.
-    pub trainable: bool,
-    /// Index of its annotation in the ground truth.
-    pub annotation: usize,
 }
 
 impl DetectionDataset {
@@ -84,9 +69,84 @@ impl DetectionDataset {
         if json.as_os_str().is_empty() {
             return Err(DetectionDataError::NotSet { key });
         }
-        let coco = restrict(CocoDataset::load(json)?, subset);
+        let coco = CocoDataset::load(json)?;
+        Self::of(
+            json.display().to_string(),
+            Naming::Id,
+            coco,
+            images,
+            subset,
+            cache,
+        )
+    }
+
+    /// Reads image sets in VOC's layout, one after another; `classes` are the labels' names
+    /// ([`voc_classes`](super::voc_classes)). VOC's boxes, 1-based with both ends inside, become
+    /// 0-based and half-open: `[xmin - 1, xmax)`.
+    ///
+    /// # Errors
+    /// [`DetectionDataError`]; messages name the file and, of XML, the line.
+    pub fn open_voc(
+        splits: &[VocSplit],
+        classes: &[String],
+        subset: Subset,
+        cache: bool,
+    ) -> Result<Self, DetectionDataError> {
+        let names: Vec<String> = splits.iter().map(VocSplit::to_string).collect();
+        let coco = voc::load(splits, classes)?;
+        // The file names hold their folders.
+        let images = Path::new("");
+        Self::of(
+            names.join(" + "),
+            Naming::Number,
+            coco,
+            images,
+            subset,
+            cache,
+        )
+    }
+
+    /// Opens one of a recipe's sets, JSON or VOC.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`open_voc`](Self::open_voc).
+    pub fn of_part(
+        data: &DataConfig,
+        part: Part,
+        subset: Subset,
+        cache: bool,
+    ) -> Result<Self, DetectionDataError> {
+        let (key, json, images, splits) = match part {
+            Part::Train => (
+                "data.train_json",
+                &data.train_json,
+                &data.train_images,
+                &data.train_voc,
+            ),
+            Part::Val => (
+                "data.val_json",
+                &data.val_json,
+                &data.val_images,
+                &data.val_voc,
+            ),
+        };
+        if splits.is_empty() {
+            return Self::open(key, json, images, subset, cache);
+        }
+        Self::open_voc(splits, &voc::voc_classes(data)?, subset, cache)
+    }
+
+    fn of(
+        origin: String,
+        naming: Naming,
+        coco: CocoDataset,
+        images: &Path,
+        subset: Subset,
+        cache: bool,
+    ) -> Result<Self, DetectionDataError> {
+        let coco = restrict(coco, subset);
         let empty = |what| DetectionDataError::Empty {
-            json: json.to_owned(),
+            origin: origin.clone(),
             what,
         };
         if coco.images.is_empty() {
@@ -95,7 +155,7 @@ impl DetectionDataset {
         if coco.categories.is_empty() {
             return Err(empty("no categories, so that nothing can be detected"));
         }
-        check_files(json, &coco, images)?;
+        check_files(&origin, &coco, images)?;
 
         let mut categories: Vec<(u64, String)> = coco
             .categories
@@ -108,42 +168,66 @@ impl DetectionDataset {
         for (index, annotation) in coco.annotations.iter().enumerate() {
             objects.entry(annotation.image_id).or_default().push(index);
         }
-        let samples = coco.images.iter().map(|image| {
-            let frame = BBox::of_size(image.width, image.height);
-            let object = |&index: &usize| {
-                let annotation = &coco.annotations[index];
-                let label = category_ids.binary_search(&annotation.category_id).ok()?;
-                Some(read_object(annotation, index, label, &frame))
-            };
-            Sample {
+        let mut report = DataReport {
+            images: coco.images.len(),
+            objects: coco.annotations.len(),
+            classes: class_names.len(),
+            crowds: coco.annotations.iter().filter(|a| a.iscrowd).count(),
+            difficult: coco.annotations.iter().filter(|a| a.difficult).count(),
+            ignored: coco.annotations.iter().filter(|a| a.ignore).count(),
+            ..DataReport::new(&origin)
+        };
+        let mut samples = Vec::with_capacity(coco.images.len());
+        for image in &coco.images {
+            let mut sample = Sample {
                 id: image.id,
                 path: images.join(&image.file_name),
                 width: image.width,
                 height: image.height,
-                objects: objects
-                    .get(&image.id)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(object)
-                    .collect(),
+                objects: Vec::new(),
+            };
+            let of_image = objects.get(&image.id).into_iter().flatten();
+            for (number, &index) in of_image.enumerate() {
+                let annotation = &coco.annotations[index];
+                let Ok(label) = category_ids.binary_search(&annotation.category_id) else {
+                    continue;
+                };
+                let (object, fault) = read_object(annotation, index, label, &sample);
+                if let Some(fault) = fault {
+                    report.add(fault, || {
+                        let name = naming.of(annotation, number, &sample.path);
+                        format!("{name}, {:?}", annotation.bbox)
+                    });
+                }
+                sample.objects.push(object);
             }
-        });
-        let samples: Vec<Sample> = samples.collect();
-        Ok(Self {
-            json: json.to_owned(),
+            samples.push(sample);
+        }
+        let mut set = Self {
+            origin,
+            naming,
+            report,
             kept: cache.then(|| samples.iter().map(|_| OnceLock::new()).collect()),
             category_ids,
             class_names,
             samples,
             coco,
             bad: Mutex::default(),
-        })
+        };
+        set.report.without_objects = set.samples.len() - set.trainable().len();
+        Ok(set)
     }
 
-    /// The JSON.
+    /// Where the labels are from, for messages: the JSON, or VOC's folders and lists.
     #[must_use]
-    pub fn json(&self) -> &Path {
-        &self.json
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How many images and objects there are, and what the detector does not train on.
+    #[must_use]
+    pub fn report(&self) -> &DataReport {
+        &self.report
     }
 
     /// The ground truth of the images used, crowds and difficult objects included.
@@ -162,6 +246,12 @@ impl DetectionDataset {
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         &self.class_names
+    }
+
+    /// COCO's category ids, by label.
+    #[must_use]
+    pub fn category_ids(&self) -> &[u64] {
+        &self.category_ids
     }
 
     /// COCO's category id of a label.
@@ -194,41 +284,6 @@ impl DetectionDataset {
         self.coco.annotations.iter().any(|a| a.difficult)
     }
 
-    /// Whether an object has a mask.
-    #[must_use]
-    pub fn has_mask(&self, object: &Object) -> bool {
-        self.coco.annotations[object.annotation]
-            .segmentation
-            .is_some()
-    }
-
-    /// Whether every object to be trained on has a mask.
-    #[must_use]
-    pub fn has_masks(&self) -> bool {
-        let mut trainable = self
-            .samples
-            .iter()
-            .flat_map(|s| &s.objects)
-            .filter(|o| o.trainable);
-        trainable.all(|object| self.has_mask(object))
-    }
-
-    /// Checks that every trainable object has a mask.
-    ///
-    /// # Errors
-    /// [`DetectionDataError::Mask`] names the first that has none.
-    pub fn require_masks(&self) -> Result<(), DetectionDataError> {
-        for sample in &self.samples {
-            for object in sample.objects.iter().filter(|o| o.trainable) {
-                let annotation = &self.coco.annotations[object.annotation];
-                if annotation.segmentation.is_none() {
-                    return Err(self.mask_error(annotation, "no segmentation".into()));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Checks that `val` has the same categories.
     ///
     /// # Errors
@@ -246,14 +301,14 @@ impl DetectionDataset {
             Some((a, b)) => format!("{} `{}` there, {} `{}` here", a.0, a.1, b.0, b.1),
             None => format!("{} and {} of them", ours.len(), theirs.len()),
         };
-        let (train, val) = (self.json.clone(), val.json.clone());
+        let (train, val) = (self.origin.clone(), val.origin.clone());
         Err(DetectionDataError::Categories { train, val, what })
     }
 
     /// The pixels of an image.
     ///
     /// # Errors
-    /// What is wrong with the file: unreadable, or of another size than the JSON says.
+    /// What is wrong with the file: unreadable, or of another size than the labels say.
     pub fn decode(&self, index: usize) -> Result<Arc<RgbImage>, String> {
         if let Some(image) = self.kept.as_ref().and_then(|kept| kept[index].get()) {
             return Ok(image.clone());
@@ -264,7 +319,8 @@ impl DetectionDataset {
         if image.dimensions() != (sample.width, sample.height) {
             let (width, height) = image.dimensions();
             return Err(format!(
-                "the file is {width}×{height} pixels, the JSON says {}×{}",
+                "the file is {width}×{height} pixels, the labels say {}×{}; correct the labels, or \
+                 put the image back that they were drawn on",
                 sample.width, sample.height
             ));
         }
@@ -274,36 +330,6 @@ impl DetectionDataset {
             let _ = kept[index].set(image.clone());
         }
         Ok(image)
-    }
-
-    /// The mask of an object over the whole image file.
-    ///
-    /// # Errors
-    /// [`DetectionDataError::Mask`] when it has none, or one that cannot be drawn.
-    pub fn mask(&self, index: usize, object: &Object) -> Result<BitMask, DetectionDataError> {
-        let sample = &self.samples[index];
-        let annotation = &self.coco.annotations[object.annotation];
-        let Some(segmentation) = &annotation.segmentation else {
-            return Err(self.mask_error(annotation, "no segmentation".into()));
-        };
-        let rle = segmentation
-            .to_rle(sample.height, sample.width)
-            .map_err(|e| self.mask_error(annotation, e.to_string()))?;
-        if (rle.width(), rle.height()) != (sample.width, sample.height) {
-            let what = format!(
-                "a mask of {}×{} pixels on an image of {}×{}",
-                rle.width(),
-                rle.height(),
-                sample.width,
-                sample.height
-            );
-            return Err(self.mask_error(annotation, what));
-        }
-        Ok(BitMask {
-            height: sample.height as usize,
-            width: sample.width as usize,
-            data: rle.decode(),
-        })
     }
 
     /// Notes that an image turned out unreadable, and says so the first time.
@@ -336,33 +362,12 @@ impl DetectionDataset {
             return Ok(());
         }
         Err(DetectionDataError::TooManyBad {
-            json: self.json.clone(),
+            origin: self.origin.clone(),
             bad: bad.len(),
             images,
             share,
             first: bad.values().next().cloned().unwrap_or_default(),
         })
-    }
-
-    fn mask_error(&self, annotation: &Annotation, what: String) -> DetectionDataError {
-        DetectionDataError::Mask {
-            json: self.json.clone(),
-            annotation: annotation.id,
-            what,
-        }
-    }
-}
-
-fn read_object(annotation: &Annotation, index: usize, label: usize, frame: &BBox) -> Object {
-    let [x, y, width, height] = annotation.bbox.map(|v| v as f32);
-    let bbox = BBox::new(x, y, x + width, y + height).clip(frame.x1, frame.y1);
-    let trainable =
-        bbox.area() > 0.0 && !annotation.iscrowd && !annotation.difficult && !annotation.ignore;
-    Object {
-        label,
-        bbox,
-        trainable,
-        annotation: index,
     }
 }
 
@@ -390,31 +395,29 @@ fn restrict(mut coco: CocoDataset, subset: Subset) -> CocoDataset {
 /// Last element of the stream path of the subset; iterations never get there.
 const DRAW: u64 = u64::MAX - 1;
 
-fn check_files(json: &Path, coco: &CocoDataset, images: &Path) -> Result<(), DetectionDataError> {
-    if let Some(image) = coco
-        .images
-        .iter()
-        .find(|image| image.width == 0 || image.height == 0)
-    {
-        return Err(DetectionDataError::NoSize {
-            json: json.to_owned(),
-            id: image.id,
-        });
-    }
+fn check_files(origin: &str, coco: &CocoDataset, images: &Path) -> Result<(), DetectionDataError> {
     let missing: Vec<_> = coco
         .images
         .iter()
         .filter(|image| !images.join(&image.file_name).is_file())
         .collect();
-    match missing.first() {
-        None => Ok(()),
-        Some(image) => Err(DetectionDataError::MissingImage {
-            json: json.to_owned(),
+    if let Some(image) = missing.first() {
+        return Err(DetectionDataError::MissingImage {
+            origin: origin.to_owned(),
             id: image.id,
             file_name: image.file_name.clone(),
             path: images.join(&image.file_name),
             missing: missing.len(),
             images: coco.images.len(),
+        });
+    }
+    let sizeless = |image: &&inscon_eval::Image| image.width == 0 || image.height == 0;
+    match coco.images.iter().find(sizeless) {
+        None => Ok(()),
+        Some(image) => Err(DetectionDataError::NoSize {
+            origin: origin.to_owned(),
+            id: image.id,
+            file_name: image.file_name.clone(),
         }),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Found, Inference, evaluate};
 use crate::config::ExperimentConfig;
-use crate::finetune::{load_detector, open_val};
+use crate::finetune::{BEST, load_detector, open_val};
 use crate::pretrain::{CHECKPOINT, DONE};
 use crate::{Interrupt, Progress, RunDir, say};
 
@@ -63,6 +63,43 @@ pub fn run(
         }
     };
     phase.write_json(DONE, &report)?;
+    Ok(())
+}
+
+/// Evaluates the best detector of a fine-tuning: the files of [`write_evaluation`] in
+/// `run/finetune/best`. Nothing is computed when they are of that very detector already.
+///
+/// # Errors
+/// As [`run`], and when no detector was evaluated yet.
+pub fn run_best(
+    config: &ExperimentConfig,
+    run: &Path,
+    device: &Device,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let weights = run.join("finetune").join(BEST);
+    if !weights.exists() {
+        bail!(
+            "{} does not exist: `inscon-train finetune` writes it at each evaluation \
+             (finetune.eval_every) and at the end",
+            weights.display()
+        );
+    }
+    let dir = RunDir::create(run.join("finetune").join("best"))?;
+    let val = open_val(config)?;
+    let (model, iteration) = load_detector(config, val.class_names(), &weights, device)?;
+    if finished(&dir, iteration).is_some() {
+        let at = dir.path().display();
+        say(&format!("the evaluation in {at} is done already"));
+        return Ok(());
+    }
+    let inference = Inference::new(config, val);
+    let progress = bar(&inference);
+    if let Some(found) = evaluate(&model, &inference, device, interrupt, Some(progress))? {
+        write_evaluation(&dir, &inference, &found, iteration)?;
+        let at = dir.path().display();
+        say(&format!("{at}, iteration {iteration}: {}", found.scores));
+    }
     Ok(())
 }
 

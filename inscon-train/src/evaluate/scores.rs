@@ -104,6 +104,18 @@ impl Measures {
     }
 }
 
+impl Scores {
+    /// The one number by which detectors are compared, with its name: VOC's box AP where objects
+    /// are marked `difficult`, else COCO's.
+    #[must_use]
+    pub fn deciding(&self) -> (&'static str, f64) {
+        match &self.voc07 {
+            Some(voc) => ("voc07.ap", voc.ap),
+            None => ("bbox.ap", self.bbox.ap),
+        }
+    }
+}
+
 impl fmt::Display for Ap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

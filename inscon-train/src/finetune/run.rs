@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use inscon_aug::stream;
 use inscon_model::detection::LossDict;
 use serde_json::json;
 
-use super::{Clock, FinetuneState};
+use super::{Best, Clock, FinetuneState, Judge, evaluated, open_data, train_batches};
 use crate::config::{ExperimentConfig, FinetuneConfig};
-use crate::detection_data::{Ahead, DetectionDataset, PixelFormat, Subset, TrainBatches};
-use crate::evaluate::{Inference, bar, evaluate, write_evaluation};
+use crate::detection_data::Ahead;
+use crate::evaluate::write_evaluation;
 use crate::pretrain::{CHECKPOINT, DONE, Phases, Terms, Window};
 use crate::{Interrupt, LearningRate, MetricsLog, Progress, RunDir, say};
 
@@ -26,8 +24,8 @@ use crate::{Interrupt, LearningRate, MetricsLog, Progress, RunDir, say};
 /// The backbone is [`load_backbone`](crate::load_backbone)'s. `config.data` holds the folders to
 /// read: see [`resolve_data`](crate::data::resolve_data).
 ///
-/// Writes `metrics.jsonl`, `checkpoint.safetensors`, the files of [`write_evaluation`] and
-/// `done.json`. A line of `metrics.jsonl` holds means over `log_every` iterations of every loss
+/// Writes `metrics.jsonl`, `checkpoint.safetensors`, the files of [`write_evaluation`], the best
+/// detector of all evaluations with its score ([`Best`]) and `done.json`. A line of `metrics.jsonl` holds means over `log_every` iterations of every loss
 /// term and sampling statistic, images a second and milliseconds an iteration by phase; every
 /// `eval_every` iterations there is one with the key `eval`, the scores of the detector at that
 /// point.
@@ -50,23 +48,17 @@ pub fn run(
     }
     let f = &config.finetune;
     let (train, val) = open_data(config)?;
-    let classes = train.class_names().to_vec();
-    let batches = TrainBatches {
-        data: train.clone(),
-        seed: config.seed,
-        batch: f.batch,
-        min_sizes: f.min_sizes.clone(),
-        max_size: f.max_size,
-        format: pixel_format(config),
-        masks: f.detector.mask,
-    };
+    say(&train.report().to_string());
+    say(&val.report().to_string());
+    let batches = train_batches(config, train.clone());
     let plan = batches.plan(f.iterations)?;
-    let inference = Inference::new(config, val.clone());
+    let judge = Judge::new(config, &dir, &batches, &val, device, interrupt);
+    let description = &judge.description;
 
-    let mut state = FinetuneState::new(config, run, classes.len(), device)?;
+    let mut state = FinetuneState::new(config, run, description.classes.len(), device)?;
     let checkpoint = dir.file(CHECKPOINT);
     if checkpoint.exists() {
-        state = state.restore(config, &classes, &checkpoint, device)?;
+        state = state.restore(config, &description.classes, &checkpoint, device)?;
         say(&format!(
             "resuming {} at iteration {}",
             checkpoint.display(),
@@ -76,6 +68,19 @@ pub fn run(
     let rate = learning_rate(f);
     let clock = Clock::resume(&dir);
     let mut log = MetricsLog::open(&dir, state.iteration)?;
+    // The interruption came in the middle of an evaluation.
+    if judge.is_due(state.iteration) && !evaluated(&dir, state.iteration) {
+        let judged = judge.state(state, None, &mut log)?;
+        state = judged.state;
+        if judged.found.is_none() {
+            let at = state.iteration;
+            say(&format!(
+                "not evaluated at iteration {at}; call the same command again to go on"
+            ));
+            return Ok(());
+        }
+        judge.checkpoint(&state).write(&checkpoint)?;
+    }
     let mut loader = Ahead::new(
         state.iteration..f.iterations,
         config.data.workers,
@@ -111,8 +116,8 @@ pub fn run(
 
         window.add(&terms);
         let done = state.iteration == f.iterations;
-        let judge = !done && f.eval_every > 0 && state.iteration.is_multiple_of(f.eval_every);
-        if done || judge || state.iteration.is_multiple_of(f.log_every.max(1)) {
+        let due = judge.is_due(state.iteration);
+        if done || due || state.iteration.is_multiple_of(f.log_every.max(1)) {
             log.write(&window.line(json!({ "step": iteration, "lr": lr }), f.batch))?;
             window = Window::start();
         }
@@ -121,20 +126,17 @@ pub fn run(
             &format!("loss {:.3}", terms.get("loss").unwrap_or(0.0)),
         );
 
-        if judge {
-            if let Some(found) =
-                evaluate(&state.model.valid(), &inference, device, interrupt, None)?
-            {
+        if due {
+            let judged = judge.state(state, None, &mut log)?;
+            state = judged.state;
+            if let Some(found) = &judged.found {
                 progress.say(&format!("iteration {}: {}", state.iteration, found.scores));
-                log.write(&json!({
-                    "step": iteration, "iteration": state.iteration, "eval": found.scores,
-                }))?;
             }
             window = Window::start();
         }
         let stop = interrupt.is_raised();
         if stop || done || state.iteration.is_multiple_of(f.checkpoint_every.max(1)) {
-            state.checkpoint(config, &classes).write(&checkpoint)?;
+            judge.checkpoint(&state).write(&checkpoint)?;
             clock.save(&dir)?;
         }
         if stop && !done {
@@ -151,14 +153,12 @@ pub fn run(
     progress.finish();
 
     let training_seconds = clock.seconds();
-    let shown = Some(bar(&inference));
-    let Some(found) = evaluate(&state.model.valid(), &inference, device, interrupt, shown)? else {
+    let judged = judge.state(state, Some(&checkpoint), &mut log)?;
+    let Some(found) = judged.found else {
         say("the detector is trained and saved; call the same command again to evaluate it");
         return Ok(());
     };
-    let last = f.iterations.saturating_sub(1);
-    log.write(&json!({ "step": last, "iteration": f.iterations, "eval": found.scores }))?;
-    write_evaluation(&dir, &inference, &found, state.iteration)?;
+    write_evaluation(&dir, &judge.inference, &found, judged.state.iteration)?;
     say(&format!("{}: {}", dir.path().display(), found.scores));
     let images = f.iterations * f.batch as u64;
     dir.write_json(
@@ -171,7 +171,9 @@ pub fn run(
             "train_images": train.samples().len(),
             "val_images": val.samples().len(),
             "bad_images": train.bad_images(),
+            "objects_left_out": train.report().left_out(),
             "eval": found.scores,
+            "best": Best::read(&dir)?,
         }),
     )?;
     Ok(())
@@ -179,52 +181,6 @@ pub fn run(
 
 /// Last element of the stream path of the detector's own sampling; no batch has so many images.
 const SAMPLER: u64 = u64::MAX;
-
-/// Opens the training and the validation set of a recipe and checks them against each other and
-/// against the detector.
-///
-/// # Errors
-/// [`DetectionDataError`](crate::detection_data::DetectionDataError).
-pub fn open_data(
-    config: &ExperimentConfig,
-) -> Result<(Arc<DetectionDataset>, Arc<DetectionDataset>)> {
-    let (data, f) = (&config.data, &config.finetune);
-    let drawn = Subset::Drawn(f.max_train_images, config.seed);
-    let (json, images) = (&data.train_json, &data.train_images);
-    let train = DetectionDataset::open("data.train_json", json, images, drawn, data.cache)?;
-    let val = open_val(config)?;
-    train.same_classes(&val)?;
-    if f.detector.mask {
-        train.require_masks()?;
-    }
-    Ok((Arc::new(train), val))
-}
-
-/// Opens the validation set of a recipe.
-///
-/// # Errors
-/// [`DetectionDataError`](crate::detection_data::DetectionDataError).
-pub fn open_val(config: &ExperimentConfig) -> Result<Arc<DetectionDataset>> {
-    let data = &config.data;
-    let first = Subset::First(config.finetune.max_val_images);
-    let (json, images) = (&data.val_json, &data.val_images);
-    let val = DetectionDataset::open("data.val_json", json, images, first, data.cache)?;
-    if config.finetune.detector.mask {
-        val.require_masks()?;
-    }
-    Ok(Arc::new(val))
-}
-
-/// The detector's input: normalised as the views of pretraining, padded to whole cells of C5.
-#[must_use]
-pub fn pixel_format(config: &ExperimentConfig) -> PixelFormat {
-    let views = config.pretrain.views();
-    PixelFormat {
-        mean: views.mean,
-        std: views.std,
-        multiple: config.model.strides()[3],
-    }
-}
 
 fn learning_rate(f: &FinetuneConfig) -> LearningRate {
     LearningRate {

@@ -11,6 +11,7 @@ use inscon_model::{Strictness, load_state_dict, state_dict};
 use serde_json::{Value, json};
 
 use crate::config::ExperimentConfig;
+use crate::detect::DetectorDescription;
 use crate::{Checkpoint, CheckpointError, CheckpointHeader, Sgd, load_backbone, prefixed};
 
 /// The state of a fine-tuning between two iterations.
@@ -76,7 +77,8 @@ impl FinetuneState {
         let backbone = state_dict(&load_backbone(config, run, &plain)?);
         model.backbone = load_state_dict(model.backbone, &backbone, "", Strictness::Exact)?.0;
         let f = &config.finetune;
-        let sgd = Sgd::new(f.momentum, f.weight_decay, f.weight_decay_norm);
+        let sgd =
+            Sgd::new(f.momentum, f.weight_decay, f.weight_decay_norm).with_clip(f.clip_gradients);
         Ok(Self {
             model,
             sgd,
@@ -84,17 +86,22 @@ impl FinetuneState {
         })
     }
 
-    /// The whole state.
+    /// The whole state, with what is needed to use the detector alone.
     #[must_use]
-    pub fn checkpoint(&self, config: &ExperimentConfig, classes: &[String]) -> Checkpoint {
+    pub fn checkpoint(
+        &self,
+        config: &ExperimentConfig,
+        description: &DetectorDescription,
+    ) -> Checkpoint {
         let mut tensors = prefixed("model.", state_dict(&self.model));
         tensors.extend(prefixed("sgd.", self.sgd.state()));
         let header = CheckpointHeader {
             phase: "finetune".to_owned(),
-            architecture: finetune_architecture(config, classes),
+            architecture: finetune_architecture(config, &description.classes),
             step: self.iteration,
             epoch: 0,
             counters: BTreeMap::new(),
+            detector: description.to_json(),
         };
         Checkpoint { header, tensors }
     }

@@ -84,6 +84,11 @@ pub struct LabelRecord {
 /// When a mask is not of the image's size.
 #[must_use]
 pub fn draw_objects(image: &RgbImage, objects: &[DrawnObject]) -> RgbImage {
+    draw_outlined(image, objects, 1.0)
+}
+
+/// The same with outlines of another thickness, in pixels.
+pub(super) fn draw_outlined(image: &RgbImage, objects: &[DrawnObject], thickness: f32) -> RgbImage {
     const OPACITY: f32 = 0.45;
     let mut picture = image.clone();
     let order = best_first(objects);
@@ -93,7 +98,8 @@ pub fn draw_objects(image: &RgbImage, objects: &[DrawnObject]) -> RgbImage {
         }
     }
     for object in order.iter().rev() {
-        draw::rectangle(&mut picture, &object.bbox, draw::palette(object.label), 1.0);
+        let color = draw::palette(object.label);
+        draw::rectangle(&mut picture, &object.bbox, color, thickness);
     }
     picture
 }
@@ -158,7 +164,7 @@ pub fn write_detections(
 }
 
 /// By falling score; the truth keeps its order.
-fn best_first(objects: &[DrawnObject]) -> Vec<&DrawnObject> {
+pub(super) fn best_first(objects: &[DrawnObject]) -> Vec<&DrawnObject> {
     let mut order: Vec<&DrawnObject> = objects.iter().collect();
     let score = |object: &DrawnObject| object.score.unwrap_or(1.0);
     order.sort_by(|a, b| score(b).total_cmp(&score(a)));

@@ -11,7 +11,7 @@ use crate::RunDirError;
 #[derive(Debug, Error)]
 pub enum PicturesError {
     /// A picture could not be written.
-    #[error("could not write the picture {}: {source}; make room on that disk, or choose another --run", path.display())]
+    #[error("could not write the picture {}: {source}; make room on that disk, or choose another folder", path.display())]
     Picture {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum PicturesError {
 }
 
 /// Writes a PNG.
-pub(super) fn save_png(picture: &RgbImage, path: &Path) -> Result<(), PicturesError> {
+pub(crate) fn save_png(picture: &RgbImage, path: &Path) -> Result<(), PicturesError> {
     picture
         .save_with_format(path, image::ImageFormat::Png)
         .map_err(|source| PicturesError::Picture {

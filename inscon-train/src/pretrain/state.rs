@@ -120,6 +120,7 @@ impl PretrainState {
             step: self.step,
             epoch: self.epoch(),
             counters,
+            detector: Value::Null,
         };
         Checkpoint { header, tensors }
     }

@@ -15,7 +15,7 @@ use super::{
     Extraction, LogisticConfig, LogisticRegression, Samples, extract, mean_average_precision, top1,
 };
 use crate::config::ExperimentConfig;
-use crate::detection_data::{DetectionDataset, Subset};
+use crate::detection_data::{DetectionDataset, Part, Subset};
 use crate::evaluate::Inference;
 use crate::pretrain::DONE;
 use crate::{Interrupt, Progress, RunDir, load_backbone, say};
@@ -114,7 +114,7 @@ pub fn run(
     classes.push("background".to_owned());
     let cells = fit_probe(&cells, &val_cells, &classes, fit);
     if boxes.is_none() {
-        bail!("{}: no object to probe with", train.json().display());
+        bail!("{}: no object to probe with", train.origin());
     }
 
     let report = ProbeReport {
@@ -190,20 +190,9 @@ fn resize(config: &ExperimentConfig) -> ResizeShortestEdge {
 
 fn open_sets(config: &ExperimentConfig) -> Result<[Arc<DetectionDataset>; 2]> {
     let (data, images) = (&config.data, config.probe.max_images);
-    let train = DetectionDataset::open(
-        "data.train_json",
-        &data.train_json,
-        &data.train_images,
-        Subset::Drawn(images, config.seed),
-        false,
-    )?;
-    let val = DetectionDataset::open(
-        "data.val_json",
-        &data.val_json,
-        &data.val_images,
-        Subset::First(images),
-        false,
-    )?;
+    let drawn = Subset::Drawn(images, config.seed);
+    let train = DetectionDataset::of_part(data, Part::Train, drawn, false)?;
+    let val = DetectionDataset::of_part(data, Part::Val, Subset::First(images), false)?;
     train.same_classes(&val)?;
     Ok([Arc::new(train), Arc::new(val)])
 }

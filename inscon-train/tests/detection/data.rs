@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use inscon_train::config::MinSizeSampling;
 use inscon_train::detection_data::{Ahead, DetectionBatch, DetectionDataset, Subset, TrainBatches};
 use inscon_train::finetune::{open_data, pixel_format};
 
@@ -25,6 +26,7 @@ fn batches(toy: &Toy) -> TrainBatches {
         seed: 1,
         batch: 3,
         min_sizes: vec![48, 56, 64],
+        sampling: MinSizeSampling::Choice,
         max_size: 100,
         format: pixel_format(&toy.recipe(&[])),
         masks: true,
