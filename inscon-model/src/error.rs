@@ -235,6 +235,9 @@ fn prefix_mend(prefixes: &[String]) -> String {
     match prefixes {
         [] => "choose other weights, or name the layout and the prefix if they are the right ones"
             .to_owned(),
-        found => format!("a network seems to lie under {}: give that prefix", few(found)),
+        found => format!(
+            "a network seems to lie under {}: give that prefix",
+            few(found)
+        ),
     }
 }

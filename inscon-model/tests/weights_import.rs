@@ -90,12 +90,26 @@ fn backbones_of_every_kind() {
     use Container::{PytorchLegacy, PytorchZip, Safetensors};
     let torchvision = "torchvision (or timm) ResNet";
     let detectron2 = "detectron2 ResNet";
-    type Case = (&'static str, u32, fn(f32) -> f32, Container, &'static str, &'static str);
+    type Case = (
+        &'static str,
+        u32,
+        fn(f32) -> f32,
+        Container,
+        &'static str,
+        &'static str,
+    );
     let cases: [Case; 6] = [
         ("resnet18.pth", 18, exact, PytorchZip, torchvision, ""),
         ("legacy.pth", 18, exact, PytorchLegacy, torchvision, ""),
         ("half.safetensors", 18, half, Safetensors, torchvision, ""),
-        ("densecl50.pth", 50, brain, PytorchZip, torchvision, "state_dict."),
+        (
+            "densecl50.pth",
+            50,
+            brain,
+            PytorchZip,
+            torchvision,
+            "state_dict.",
+        ),
         ("detectron2.pth", 18, half, PytorchZip, detectron2, "model."),
         (
             "moco.pth",
@@ -152,7 +166,10 @@ fn mocos_report_names_what_is_no_loss() {
 
 #[test]
 fn a_prefix_by_hand() {
-    for prefix in ["state_dict.module.encoder_k", "state_dict.module.encoder_k."] {
+    for prefix in [
+        "state_dict.module.encoder_k",
+        "state_dict.module.encoder_k.",
+    ] {
         let options = ImportOptions {
             prefix: Some(prefix.to_owned()),
             ..ImportOptions::default()
@@ -186,7 +203,10 @@ fn a_prefix_by_hand() {
 #[test]
 fn views_strides_and_types() {
     let file = WeightFile::open(&fixture("odd.pth")).unwrap();
-    let read = |name: &str| file.read(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let read = |name: &str| {
+        file.read(name)
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
     let base = formula("base", &[6, 8]);
     let at = |row: usize, column: usize| base[row * 8 + column];
     let data = |values: Vec<f32>, shape: &[usize]| TensorData::new(values, shape.to_vec());
@@ -194,9 +214,15 @@ fn views_strides_and_types() {
         let of_row = |row| columns.clone().map(move |column| (row, column));
         rows.flat_map(of_row).collect::<Vec<_>>()
     };
-    let transposed = grid(0..8, 0..6).into_iter().map(|(r, c)| at(c, r)).collect();
+    let transposed = grid(0..8, 0..6)
+        .into_iter()
+        .map(|(r, c)| at(c, r))
+        .collect();
     assert_eq!(read("transposed"), data(transposed, &[8, 6]));
-    let slice = grid(2..4, 3..7).into_iter().map(|(r, c)| at(r, c)).collect();
+    let slice = grid(2..4, 3..7)
+        .into_iter()
+        .map(|(r, c)| at(r, c))
+        .collect();
     assert_eq!(read("slice"), data(slice, &[2, 4]));
     assert_eq!(
         read("expanded"),
@@ -226,13 +252,22 @@ fn views_strides_and_types() {
 #[test]
 fn what_cannot_be_read_safely_says_how_to_convert() {
     let error = refused("detectron2.pkl", 18);
-    assert_holds(&error, &["detectron2.pkl", "numpy", "python -c", "IN.pkl OUT.pth"]);
+    assert_holds(
+        &error,
+        &["detectron2.pkl", "numpy", "python -c", "IN.pkl OUT.pth"],
+    );
     let error = refused("sparse.pth", 18);
-    assert_holds(&error, &["sparse.pth", "_rebuild_sparse_tensor", "weights_only=False"]);
+    assert_holds(
+        &error,
+        &["sparse.pth", "_rebuild_sparse_tensor", "weights_only=False"],
+    );
     let error = refused("bomb.pth", 18);
     assert_holds(&error, &["bomb.pth", "8589934592 bytes"]);
     let error = refused("versions.json", 18);
-    assert_holds(&error, &["versions.json", "not a whole safetensors or PyTorch file"]);
+    assert_holds(
+        &error,
+        &["versions.json", "not a whole safetensors or PyTorch file"],
+    );
     let error = refused("no-such-file.pth", 18);
     assert_holds(&error, &["cannot read", "no-such-file.pth"]);
 }
@@ -242,7 +277,11 @@ fn another_depth_or_width_is_named() {
     let error = refused("moco.pth", 50);
     assert_holds(
         &error,
-        &["moco.pth", "a ResNet-18 of width 0.125", "the model is a ResNet-50"],
+        &[
+            "moco.pth",
+            "a ResNet-18 of width 0.125",
+            "the model is a ResNet-50",
+        ],
     );
     let wide = ResNetConfig {
         width: 0.25,
@@ -273,7 +312,9 @@ fn load_edited(
 ) -> Result<ImportReport, String> {
     let (_folder, path) = edited(edit);
     let imported = import_backbone(resnet(18), &path, options);
-    imported.map(|(_, report)| report).map_err(|error| error.to_string())
+    imported
+        .map(|(_, report)| report)
+        .map_err(|error| error.to_string())
 }
 
 fn poke(dict: &mut StateDict, name: &str, value: f32) {
@@ -297,7 +338,10 @@ fn bad_values_types_and_names() {
         (f32::NEG_INFINITY, "bn1.running_mean"),
     ] {
         let error = load_edited(&whole, |d| poke(d, name, value)).unwrap_err();
-        assert_holds(&error, &["edited.safetensors", name, "NaN or infinity in 1 of"]);
+        assert_holds(
+            &error,
+            &["edited.safetensors", name, "NaN or infinity in 1 of"],
+        );
     }
     let error = load_edited(&whole, |d| poke(d, "bn1.running_var", -0.5)).unwrap_err();
     assert_holds(&error, &["`bn1.running_var`", "variance", "-0.5"]);
@@ -307,20 +351,29 @@ fn bad_values_types_and_names() {
         dict.insert("layer1.0.bn2.bias".to_owned(), data);
     };
     let error = load_edited(&whole, integers).unwrap_err();
-    assert_holds(&error, &["edited.safetensors", "`layer1.0.bn2.bias`", "I64"]);
+    assert_holds(
+        &error,
+        &["edited.safetensors", "`layer1.0.bn2.bias`", "I64"],
+    );
 
     let shape = |dict: &mut StateDict| {
         let data = TensorData::new(vec![1f32; 9], [9]);
         dict.insert("layer1.0.bn2.bias".to_owned(), data);
     };
     let error = load_edited(&whole, shape).unwrap_err();
-    assert_holds(&error, &["edited.safetensors", "`layer1.0.bn2.bias`", "[9]", "[8]"]);
+    assert_holds(
+        &error,
+        &["edited.safetensors", "`layer1.0.bn2.bias`", "[9]", "[8]"],
+    );
 
     let missing = |dict: &mut StateDict| {
         dict.remove("layer2.1.conv1.weight").unwrap();
     };
     let error = load_edited(&whole, missing).unwrap_err();
-    assert_holds(&error, &["edited.safetensors", "lack 1", "`layer2.1.conv1.weight`"]);
+    assert_holds(
+        &error,
+        &["edited.safetensors", "lack 1", "`layer2.1.conv1.weight`"],
+    );
     let partial = ImportOptions {
         partial: true,
         ..ImportOptions::default()
@@ -338,17 +391,26 @@ fn bad_values_types_and_names() {
     assert_holds(&report.to_string(), &["UNEXPECTED", "`layer1.0.se.weight`"]);
 
     let rename = |dict: &mut StateDict| {
-        *dict = dict.iter().map(|(k, v)| (format!("x{k}"), v.clone())).collect();
+        *dict = dict
+            .iter()
+            .map(|(k, v)| (format!("x{k}"), v.clone()))
+            .collect();
     };
     let error = load_edited(&whole, rename).unwrap_err();
-    assert_holds(&error, &["none of its 100 tensors", "`xbn1.bias`", "`bn1.bias`"]);
+    assert_holds(
+        &error,
+        &["none of its 100 tensors", "`xbn1.bias`", "`bn1.bias`"],
+    );
 }
 
 #[test]
 fn weights_that_were_never_trained_are_suspicious() {
     let whole = ImportOptions::default();
     let report = load_edited(&whole, |d| fill(d, "layer2.0.conv1.weight", 0.0)).unwrap();
-    assert_holds(&report.to_string(), &["WARNING", "zeros", "`layer2.0.conv1.weight`"]);
+    assert_holds(
+        &report.to_string(),
+        &["WARNING", "zeros", "`layer2.0.conv1.weight`"],
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("random.safetensors");
@@ -379,26 +441,73 @@ fn faster_rcnn(classes: usize) -> MaskRcnn {
         fc_dim: 16,
         ..MaskRcnnConfig::default()
     };
-    config.init(&tiny(18), &mut rng(1), &Device::flex()).unwrap()
+    config
+        .init(&tiny(18), &mut rng(1), &Device::flex())
+        .unwrap()
 }
 
 /// Our name, torchvision's, our shape, and rows of background at torchvision's beginning.
 const HEADS: [(&str, &str, &[usize], usize); 12] = [
-    ("fpn.lateral.2.conv.weight", "backbone.fpn.inner_blocks.2.0.weight", &[8, 8, 1, 1], 0),
-    ("fpn.lateral.0.conv.bias", "backbone.fpn.inner_blocks.0.0.bias", &[8], 0),
-    ("fpn.output.3.conv.weight", "backbone.fpn.layer_blocks.3.0.weight", &[8, 8, 3, 3], 0),
-    ("rpn.conv.weight", "rpn.head.conv.0.0.weight", &[8, 8, 3, 3], 0),
-    ("rpn.objectness_logits.weight", "rpn.head.cls_logits.weight", &[3, 8, 1, 1], 0),
-    ("rpn.anchor_deltas.bias", "rpn.head.bbox_pred.bias", &[12], 0),
-    ("roi_heads.box_head.fcs.0.weight", "roi_heads.box_head.fc6.weight", &[16, 392], 0),
-    ("roi_heads.box_head.fcs.1.bias", "roi_heads.box_head.fc7.bias", &[16], 0),
+    (
+        "fpn.lateral.2.conv.weight",
+        "backbone.fpn.inner_blocks.2.0.weight",
+        &[8, 8, 1, 1],
+        0,
+    ),
+    (
+        "fpn.lateral.0.conv.bias",
+        "backbone.fpn.inner_blocks.0.0.bias",
+        &[8],
+        0,
+    ),
+    (
+        "fpn.output.3.conv.weight",
+        "backbone.fpn.layer_blocks.3.0.weight",
+        &[8, 8, 3, 3],
+        0,
+    ),
+    (
+        "rpn.conv.weight",
+        "rpn.head.conv.0.0.weight",
+        &[8, 8, 3, 3],
+        0,
+    ),
+    (
+        "rpn.objectness_logits.weight",
+        "rpn.head.cls_logits.weight",
+        &[3, 8, 1, 1],
+        0,
+    ),
+    (
+        "rpn.anchor_deltas.bias",
+        "rpn.head.bbox_pred.bias",
+        &[12],
+        0,
+    ),
+    (
+        "roi_heads.box_head.fcs.0.weight",
+        "roi_heads.box_head.fc6.weight",
+        &[16, 392],
+        0,
+    ),
+    (
+        "roi_heads.box_head.fcs.1.bias",
+        "roi_heads.box_head.fc7.bias",
+        &[16],
+        0,
+    ),
     (
         "roi_heads.box_head.bbox_pred.weight",
         "roi_heads.box_predictor.bbox_pred.weight",
         &[8, 16],
         4,
     ),
-    ("roi_heads.mask_head.convs.1.conv.weight", "roi_heads.mask_head.1.0.weight", &[8, 8, 3, 3], 0),
+    (
+        "roi_heads.mask_head.convs.1.conv.weight",
+        "roi_heads.mask_head.1.0.weight",
+        &[8, 8, 3, 3],
+        0,
+    ),
     (
         "roi_heads.mask_head.deconv.weight",
         "roi_heads.mask_predictor.conv5_mask.weight",
@@ -424,19 +533,25 @@ fn torchvisions_detector_by_our_names() {
         their_shape[0] += background;
         let row: usize = shape[1..].iter().product();
         let values = formula(theirs, &their_shape).split_off(background * row);
-        assert_eq!(dict[ours], TensorData::new(values, shape.to_vec()), "{ours}");
+        assert_eq!(
+            dict[ours],
+            TensorData::new(values, shape.to_vec()),
+            "{ours}"
+        );
     }
     let mut scores = formula("roi_heads.box_predictor.cls_score.weight", &[3, 16]);
     scores.rotate_left(16);
     let scores = TensorData::new(scores, [3, 16]);
     assert_eq!(dict["roi_heads.box_head.cls_score.weight"], scores);
     let values = formula("backbone.body.layer4.1.bn2.running_var", &[8]);
-    assert_eq!(dict["backbone.layer4.1.bn2.running_var"], TensorData::new(values, [8]));
+    assert_eq!(
+        dict["backbone.layer4.1.bn2.running_var"],
+        TensorData::new(values, [8])
+    );
     // 100 of the backbone, 16 of the FPN, 6 of the RPN, 8 and 8 of the heads.
     assert_eq!(dict.len(), 138);
 
-    let (model, report) =
-        import_weights(faster_rcnn(2), &path, &ImportOptions::default()).unwrap();
+    let (model, report) = import_weights(faster_rcnn(2), &path, &ImportOptions::default()).unwrap();
     for (name, data) in state_dict(&model) {
         assert_eq!(data, dict[&name], "{name}");
     }
@@ -450,7 +565,11 @@ fn a_detector_of_other_classes() {
     let error = import_weights(faster_rcnn(5), &path, &ImportOptions::default()).unwrap_err();
     assert_holds(
         &error.to_string(),
-        &["maskrcnn.pth", "is for 2 classes, the model has 5", "other_classes"],
+        &[
+            "maskrcnn.pth",
+            "is for 2 classes, the model has 5",
+            "other_classes",
+        ],
     );
     let options = ImportOptions {
         other_classes: true,
@@ -467,7 +586,10 @@ fn a_detector_of_other_classes() {
         ]
     );
     assert!(report.is_clean(), "{report}");
-    assert_holds(&report.to_string(), &["another number of classes, keep their values"]);
+    assert_holds(
+        &report.to_string(),
+        &["another number of classes, keep their values"],
+    );
 }
 
 #[test]
@@ -477,15 +599,16 @@ fn a_detectors_backbone_and_a_backbones_detector() {
     assert_eq!(dict["conv1.weight"], TensorData::new(values, [8, 3, 7, 7]));
     let parts: Vec<&str> = report.left_out.keys().copied().collect();
     assert!(
-        ["FPN", "RPN", "box head", "mask head"].iter().all(|part| parts.contains(part)),
+        ["FPN", "RPN", "box head", "mask head"]
+            .iter()
+            .all(|part| parts.contains(part)),
         "{report}"
     );
     assert!(report.is_clean(), "{report}");
 
     let before = state_dict(&faster_rcnn(2));
     let path = fixture("moco.pth");
-    let (model, report) =
-        import_weights(faster_rcnn(2), &path, &ImportOptions::default()).unwrap();
+    let (model, report) = import_weights(faster_rcnn(2), &path, &ImportOptions::default()).unwrap();
     let mut trained = StateDict::new();
     for (name, data) in state_dict(&model) {
         match name.strip_prefix("backbone.") {
@@ -502,12 +625,21 @@ fn a_detectors_backbone_and_a_backbones_detector() {
 #[test]
 fn an_inspection_reads_everything() {
     let found = inspect_weights(&fixture("moco.pth")).unwrap();
-    assert_eq!(found.layout.as_ref().unwrap().1, "state_dict.module.encoder_q.");
+    assert_eq!(
+        found.layout.as_ref().unwrap().1,
+        "state_dict.module.encoder_q."
+    );
     assert!(found.bad.is_empty() && found.zeros.is_empty(), "{found}");
     let text = found.to_string();
     assert_holds(
         &text,
-        &["PyTorch, zip", "a ResNet-18 of width 0.125", "encoder_k", "F16", "all finite"],
+        &[
+            "PyTorch, zip",
+            "a ResNet-18 of width 0.125",
+            "encoder_k",
+            "F16",
+            "all finite",
+        ],
     );
     let (_folder, path) = edited(|dict| poke(dict, "layer1.0.conv2.weight", f32::NAN));
     let text = inspect_weights(&path).unwrap().to_string();

@@ -47,7 +47,10 @@ pub fn convert(input: &Path, output: &Path, conversion: &Conversion) -> Result<(
     if let (Ok(a), Ok(b)) = (input.canonicalize(), output.canonicalize())
         && a == b
     {
-        bail!("{} would be overwritten: give another output", input.display());
+        bail!(
+            "{} would be overwritten: give another output",
+            input.display()
+        );
     }
     let options = ImportOptions {
         prefix: conversion.prefix.clone(),

@@ -144,7 +144,11 @@ impl fmt::Display for Architecture {
         match self.depth() {
             Some(depth) => write!(f, "a ResNet-{depth}")?,
             None => {
-                let kind = if self.bottleneck { "bottleneck" } else { "basic" };
+                let kind = if self.bottleneck {
+                    "bottleneck"
+                } else {
+                    "basic"
+                };
                 write!(f, "a ResNet of {:?} {kind} blocks", self.blocks)?;
             }
         }

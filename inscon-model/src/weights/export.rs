@@ -69,7 +69,12 @@ fn pytorch() -> Metadata {
 pub fn rename(dict: &StateDict, naming: Naming) -> Result<StateDict, ModelError> {
     let dict: StateDict = dict
         .iter()
-        .map(|(name, data)| (present_name(name).unwrap_or_else(|| name.clone()), data.clone()))
+        .map(|(name, data)| {
+            (
+                present_name(name).unwrap_or_else(|| name.clone()),
+                data.clone(),
+            )
+        })
         .collect();
     let has = |start: &str| dict.keys().any(|name| name.starts_with(start));
     let part = match has("backbone.") {
@@ -102,7 +107,10 @@ pub fn rename(dict: &StateDict, naming: Naming) -> Result<StateDict, ModelError>
         if let (true, Some(fc)) = (conv_fc_head, ours.strip_prefix("roi_heads.box_head.fcs.")) {
             let leaf = fc.strip_prefix("0.").filter(|_| convs == 4);
             let leaf = leaf.ok_or_else(|| {
-                error(ours, "its box head has fully connected layers, or four convolutions and one")
+                error(
+                    ours,
+                    "its box head has fully connected layers, or four convolutions and one",
+                )
             })?;
             theirs = CONV_FC_HEAD.replace('*', leaf);
         }

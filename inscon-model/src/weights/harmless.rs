@@ -2,10 +2,7 @@
 
 /// What segments of a name say about a tensor that the model does not need.
 const SEGMENTS: [(&[&str], &str); 4] = [
-    (
-        &["num_batches_tracked"],
-        "batch counters of norms",
-    ),
+    (&["num_batches_tracked"], "batch counters of norms"),
     (&COPIES, "a momentum copy or an optimizer's state"),
     (
         &[
@@ -27,7 +24,12 @@ const SEGMENTS: [(&[&str], &str); 4] = [
         "a classifier or projection head",
     ),
     (
-        &["anchor_generator", "cell_anchors", "pixel_mean", "pixel_std"],
+        &[
+            "anchor_generator",
+            "cell_anchors",
+            "pixel_mean",
+            "pixel_std",
+        ],
         "a detector's constants",
     ),
 ];
@@ -115,6 +117,9 @@ mod tests {
         }
         assert_eq!(reason("layer1.0.se.weight"), None);
         assert_eq!((copies("state_dict."), copies("module.encoder_k.")), (0, 1));
-        assert_eq!(part_of_detector("roi_heads.res5_norm.weight"), "norm after res5");
+        assert_eq!(
+            part_of_detector("roi_heads.res5_norm.weight"),
+            "norm after res5"
+        );
     }
 }

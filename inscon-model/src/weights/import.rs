@@ -89,8 +89,7 @@ pub fn import_weights<M: Module>(
         error => error.of_file(path),
     };
     let (dict, report) = read_wanted(&file, Some(&shapes), options).map_err(named)?;
-    let (module, _) =
-        load_state_dict(module, &dict, "", Strictness::Partial).map_err(named)?;
+    let (module, _) = load_state_dict(module, &dict, "", Strictness::Partial).map_err(named)?;
     Ok((module, report))
 }
 
@@ -149,7 +148,11 @@ fn read_wanted(
 ) -> Result<(StateDict, ImportReport), ModelError> {
     let names: Option<(BTreeSet<String>, Part)> = model.map(|shapes| {
         let detector = shapes.keys().any(|name| name.starts_with("backbone."));
-        let part = if detector { Part::Detector } else { Part::Backbone };
+        let part = if detector {
+            Part::Detector
+        } else {
+            Part::Backbone
+        };
         (shapes.keys().cloned().collect(), part)
     });
     let wanted = names.as_ref().map(|(names, part)| (names, *part));
@@ -197,12 +200,7 @@ fn recognised_by(file: &WeightFile, found: &Recognised) -> String {
     let stem = format!("{}{}", found.prefix, found.scheme.stem);
     match file.tensors().contains_key(&stem) {
         true => stem,
-        false => found
-            .known
-            .values()
-            .next()
-            .cloned()
-            .unwrap_or_default(),
+        false => found.known.values().next().cloned().unwrap_or_default(),
     }
 }
 
@@ -364,8 +362,11 @@ fn sort_extra(file: &WeightFile, found: &Recognised, report: &mut ImportReport) 
         .filter(|(ours, _)| loaded.contains(ours))
         .map(|(_, (theirs, _))| theirs)
         .collect();
-    let ours: BTreeMap<&String, &String> =
-        found.known.iter().map(|(ours, name)| (name, ours)).collect();
+    let ours: BTreeMap<&String, &String> = found
+        .known
+        .iter()
+        .map(|(ours, name)| (name, ours))
+        .collect();
     let (mut left_out, mut unexpected) = (BTreeMap::<_, Vec<String>>::new(), Vec::new());
     for name in file.tensors().keys().filter(|name| !used.contains(name)) {
         let reason = match ours.get(name) {
@@ -376,7 +377,11 @@ fn sort_extra(file: &WeightFile, found: &Recognised, report: &mut ImportReport) 
                 let has_part = loaded.iter().any(|l| harmless::part_of_detector(l) == part);
                 (!has_part && !ours.starts_with("backbone.")).then_some(part)
             }
-            None if found.others.iter().any(|other| name.starts_with(other.as_str())) => {
+            None if found
+                .others
+                .iter()
+                .any(|other| name.starts_with(other.as_str())) =>
+            {
                 harmless::reason(name).or(Some("the same network once more"))
             }
             None => harmless::reason(name),

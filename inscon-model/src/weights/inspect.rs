@@ -66,14 +66,17 @@ pub fn inspect_weights(path: &Path) -> Result<Inspection, ModelError> {
         zeros: Vec::new(),
         prefixes: likely_prefixes(file.tensors()),
     };
-    let depth = inspection.layout.as_ref().map_or(1, |(_, prefix)| {
-        prefix.matches('.').count() + 1
-    });
+    let depth = inspection
+        .layout
+        .as_ref()
+        .map_or(1, |(_, prefix)| prefix.matches('.').count() + 1);
     for (name, info) in file.tensors() {
         *inspection.types.entry(info.dtype.clone()).or_default() += 1;
         let group = beginning(name, depth);
         let entry = inspection.groups.entry(group);
-        entry.or_insert_with(|| (0, name.clone(), info.shape.clone())).0 += 1;
+        entry
+            .or_insert_with(|| (0, name.clone(), info.shape.clone()))
+            .0 += 1;
         if !info.is_float() {
             continue;
         }
@@ -105,7 +108,10 @@ impl fmt::Display for Inspection {
         match &self.layout {
             Some((title, prefix)) if prefix.is_empty() => writeln!(f, "layout   {title}")?,
             Some((title, prefix)) => writeln!(f, "layout   {title} under `{prefix}`")?,
-            None => writeln!(f, "layout   unknown: no ResNet or detector of a known project")?,
+            None => writeln!(
+                f,
+                "layout   unknown: no ResNet or detector of a known project"
+            )?,
         }
         if let Some(architecture) = &self.architecture {
             writeln!(f, "network  {architecture}")?;

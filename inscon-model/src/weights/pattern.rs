@@ -104,15 +104,18 @@ mod tests {
     #[test]
     fn other_names_do_not_match() {
         for name in [
-            "layer4.2.bn3",                 // too short
-            "layer4.2.bn3.norm.weight",     // `*` is one segment
-            "layer.2.bn3.weight",           // no number
-            "layer04.2.bn3.weight",         // not how a number is written
+            "layer4.2.bn3",             // too short
+            "layer4.2.bn3.norm.weight", // `*` is one segment
+            "layer.2.bn3.weight",       // no number
+            "layer04.2.bn3.weight",     // not how a number is written
             "layer4.x.bn3.weight",
             "layer99999999999999999999999.2.bn3.weight",
         ] {
             assert_eq!(translate("layer{s}.{b}.bn{c}.*", "x", name), None, "{name}");
         }
-        assert_eq!(translate("fpn_lateral{i+2}.*", "{i}", "fpn_lateral1.weight"), None);
+        assert_eq!(
+            translate("fpn_lateral{i+2}.*", "{i}", "fpn_lateral1.weight"),
+            None
+        );
     }
 }

@@ -86,6 +86,8 @@ fn prefixes(tensors: &BTreeMap<String, TensorInfo>, scheme: &Scheme) -> BTreeSet
         .filter(|(_, info)| matches!(info.shape[..], [_, 3, _, _]))
         .filter_map(|(name, _)| name.strip_suffix(scheme.stem))
         .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        // `stem.conv1.weight` is not torchvision's `conv1.weight` under `stem.`.
+        .filter(|prefix| !prefix.ends_with("stem."))
         .map(str::to_owned)
         .collect()
 }

@@ -79,15 +79,24 @@ impl ImportReport {
             .map(|(dtype, count)| format!("{count} {dtype}"))
             .collect();
         let loaded = self.loaded.len();
-        lines.push(format!("  loaded {loaded} tensors{of} ({})", types.join(", ")));
+        lines.push(format!(
+            "  loaded {loaded} tensors{of} ({})",
+            types.join(", ")
+        ));
         for warning in &self.warnings {
             lines.push(format!("  WARNING: {warning}"));
         }
         if !self.missing.is_empty() {
-            lines.push(format!("  MISSING, keep their values: {}", list(&self.missing)));
+            lines.push(format!(
+                "  MISSING, keep their values: {}",
+                list(&self.missing)
+            ));
         }
         if !self.unexpected.is_empty() {
-            lines.push(format!("  UNEXPECTED, not used: {}", list(&self.unexpected)));
+            lines.push(format!(
+                "  UNEXPECTED, not used: {}",
+                list(&self.unexpected)
+            ));
         }
         if !self.other_classes.is_empty() {
             lines.push(format!(
@@ -130,7 +139,10 @@ impl fmt::Display for ImportReport {
 fn known_source(prefix: &str) -> &'static str {
     const SOURCES: [(&str, &str); 6] = [
         ("module.encoder_q.", " (the query encoder of MoCo)"),
-        ("encoder_q.0.", " (the query encoder of OpenSelfSup: MoCo, DenseCL)"),
+        (
+            "encoder_q.0.",
+            " (the query encoder of OpenSelfSup: MoCo, DenseCL)",
+        ),
         ("base_encoder.", " (the base encoder of MoCo v3)"),
         ("query.backbone.", " (the query encoder of inscon-train)"),
         ("teacher.backbone.", " (the teacher of DINO)"),

@@ -116,7 +116,10 @@ static INSCON: Scheme = Scheme {
     layout: Layout::InsCon,
     part: Part::Detector,
     stem: "backbone.conv1.weight",
-    groups: &[group("backbone.", "backbone.", RESNET), group("", "", HEADS)],
+    groups: &[
+        group("backbone.", "backbone.", RESNET),
+        group("", "", HEADS),
+    ],
     older: &[group("", "", HEADS_FORMER)],
 };
 
@@ -171,8 +174,14 @@ const RESNET_DETECTRON2: &[Rule] = &[
     rule("bn1.*", "stem.conv1.norm.*"),
     rule("layer{s}.{b}.conv{c}.weight", "res{s+1}.{b}.conv{c}.weight"),
     rule("layer{s}.{b}.bn{c}.*", "res{s+1}.{b}.conv{c}.norm.*"),
-    rule("layer{s}.{b}.downsample.0.weight", "res{s+1}.{b}.shortcut.weight"),
-    rule("layer{s}.{b}.downsample.1.*", "res{s+1}.{b}.shortcut.norm.*"),
+    rule(
+        "layer{s}.{b}.downsample.0.weight",
+        "res{s+1}.{b}.shortcut.weight",
+    ),
+    rule(
+        "layer{s}.{b}.downsample.1.*",
+        "res{s+1}.{b}.shortcut.norm.*",
+    ),
 ];
 
 /// In a C4 detector the last stage belongs to the heads.
@@ -226,32 +235,71 @@ const HEADS_DETECTRON2: &[Rule] = &[
         "rpn.objectness_logits.*",
         "proposal_generator.rpn_head.objectness_logits.*",
     ),
-    rule("rpn.anchor_deltas.*", "proposal_generator.rpn_head.anchor_deltas.*"),
+    rule(
+        "rpn.anchor_deltas.*",
+        "proposal_generator.rpn_head.anchor_deltas.*",
+    ),
     rule("roi_heads.res5_norm.*", "roi_heads.res5.norm.*"),
-    rule("roi_heads.box_head.convs.{i}.norm.*", "roi_heads.box_head.conv{i+1}.norm.*"),
-    rule("roi_heads.box_head.convs.{i}.conv.*", "roi_heads.box_head.conv{i+1}.*"),
-    rule("roi_heads.box_head.fcs.{i}.*", "roi_heads.box_head.fc{i+1}.*"),
-    rule("roi_heads.box_head.cls_score.*", "roi_heads.box_predictor.cls_score.*"),
-    rule("roi_heads.box_head.bbox_pred.*", "roi_heads.box_predictor.bbox_pred.*"),
-    rule("roi_heads.mask_head.convs.{i}.norm.*", "roi_heads.mask_head.mask_fcn{i+1}.norm.*"),
-    rule("roi_heads.mask_head.convs.{i}.conv.*", "roi_heads.mask_head.mask_fcn{i+1}.*"),
+    rule(
+        "roi_heads.box_head.convs.{i}.norm.*",
+        "roi_heads.box_head.conv{i+1}.norm.*",
+    ),
+    rule(
+        "roi_heads.box_head.convs.{i}.conv.*",
+        "roi_heads.box_head.conv{i+1}.*",
+    ),
+    rule(
+        "roi_heads.box_head.fcs.{i}.*",
+        "roi_heads.box_head.fc{i+1}.*",
+    ),
+    rule(
+        "roi_heads.box_head.cls_score.*",
+        "roi_heads.box_predictor.cls_score.*",
+    ),
+    rule(
+        "roi_heads.box_head.bbox_pred.*",
+        "roi_heads.box_predictor.bbox_pred.*",
+    ),
+    rule(
+        "roi_heads.mask_head.convs.{i}.norm.*",
+        "roi_heads.mask_head.mask_fcn{i+1}.norm.*",
+    ),
+    rule(
+        "roi_heads.mask_head.convs.{i}.conv.*",
+        "roi_heads.mask_head.mask_fcn{i+1}.*",
+    ),
     same("roi_heads.mask_head.deconv.*"),
     same("roi_heads.mask_head.predictor.*"),
 ];
 
 const HEADS_TORCHVISION: &[Rule] = &[
-    rule("fpn.lateral.{i}.conv.*", "backbone.fpn.inner_blocks.{i}.0.*"),
-    rule("fpn.lateral.{i}.norm.*", "backbone.fpn.inner_blocks.{i}.1.*"),
+    rule(
+        "fpn.lateral.{i}.conv.*",
+        "backbone.fpn.inner_blocks.{i}.0.*",
+    ),
+    rule(
+        "fpn.lateral.{i}.norm.*",
+        "backbone.fpn.inner_blocks.{i}.1.*",
+    ),
     rule("fpn.output.{i}.conv.*", "backbone.fpn.layer_blocks.{i}.0.*"),
     rule("fpn.output.{i}.norm.*", "backbone.fpn.layer_blocks.{i}.1.*"),
     rule("rpn.conv.*", "rpn.head.conv.0.0.*"),
     rule("rpn.objectness_logits.*", "rpn.head.cls_logits.*"),
     rule("rpn.anchor_deltas.*", "rpn.head.bbox_pred.*"),
-    rule("roi_heads.box_head.convs.{i}.conv.*", "roi_heads.box_head.{i}.0.*"),
-    rule("roi_heads.box_head.convs.{i}.norm.*", "roi_heads.box_head.{i}.1.*"),
+    rule(
+        "roi_heads.box_head.convs.{i}.conv.*",
+        "roi_heads.box_head.{i}.0.*",
+    ),
+    rule(
+        "roi_heads.box_head.convs.{i}.norm.*",
+        "roi_heads.box_head.{i}.1.*",
+    ),
     // `FastRCNNConvFCHead` counts its flattening and its ReLUs: the layer after four convolutions
     // is its sixth. Which of the two names is meant shows in whether there are convolutions.
-    rule("roi_heads.box_head.fcs.{i}.*", "roi_heads.box_head.fc{i+6}.*"),
+    rule(
+        "roi_heads.box_head.fcs.{i}.*",
+        "roi_heads.box_head.fc{i+6}.*",
+    ),
     changed(
         "roi_heads.box_head.cls_score.*",
         "roi_heads.box_predictor.cls_score.*",
@@ -262,9 +310,18 @@ const HEADS_TORCHVISION: &[Rule] = &[
         "roi_heads.box_predictor.bbox_pred.*",
         Change::NoBackground(4),
     ),
-    rule("roi_heads.mask_head.convs.{i}.conv.*", "roi_heads.mask_head.{i}.0.*"),
-    rule("roi_heads.mask_head.convs.{i}.norm.*", "roi_heads.mask_head.{i}.1.*"),
-    rule("roi_heads.mask_head.deconv.*", "roi_heads.mask_predictor.conv5_mask.*"),
+    rule(
+        "roi_heads.mask_head.convs.{i}.conv.*",
+        "roi_heads.mask_head.{i}.0.*",
+    ),
+    rule(
+        "roi_heads.mask_head.convs.{i}.norm.*",
+        "roi_heads.mask_head.{i}.1.*",
+    ),
+    rule(
+        "roi_heads.mask_head.deconv.*",
+        "roi_heads.mask_predictor.conv5_mask.*",
+    ),
     changed(
         "roi_heads.mask_head.predictor.*",
         "roi_heads.mask_predictor.mask_fcn_logits.*",
@@ -276,7 +333,10 @@ const HEADS_TORCHVISION_OLDER: &[Rule] = &[
     rule("fpn.lateral.{i}.conv.*", "backbone.fpn.inner_blocks.{i}.*"),
     rule("fpn.output.{i}.conv.*", "backbone.fpn.layer_blocks.{i}.*"),
     rule("rpn.conv.*", "rpn.head.conv.*"),
-    rule("roi_heads.mask_head.convs.{i}.conv.*", "roi_heads.mask_head.mask_fcn{i+1}.*"),
+    rule(
+        "roi_heads.mask_head.convs.{i}.conv.*",
+        "roi_heads.mask_head.mask_fcn{i+1}.*",
+    ),
     rule("roi_heads.box_head.fcs.0.*", CONV_FC_HEAD),
 ];
 

@@ -376,17 +376,27 @@ lr = 0.06
     #[test]
     fn an_arms_weights_win_and_no_weights_leave_no_key() {
         let arms = "[[arms]]\nname = \"imagenet\"\npretrain = false\nweights = \"r50.pth\"\n";
-        let text = TEXT.replacen("[[arms]]", &format!("weights = \"all.pth\"\n{arms}[[arms]]"), 1);
+        let text = TEXT.replacen(
+            "[[arms]]",
+            &format!("weights = \"all.pth\"\n{arms}[[arms]]"),
+            1,
+        );
         let weights = |text: &str, arm, sets: &[&str]| load(text, Some(arm), sets).unwrap().weights;
         assert_eq!(weights(&text, "imagenet", &[]), Path::new("r50.pth"));
         assert_eq!(weights(&text, "moco-v2", &[]), Path::new("all.pth"));
-        assert_eq!(weights(&text, "imagenet", &["weights=x.pth"]), Path::new("x.pth"));
+        assert_eq!(
+            weights(&text, "imagenet", &["weights=x.pth"]),
+            Path::new("x.pth")
+        );
         let plain = load(TEXT, Some("moco-v2"), &[]).unwrap();
         assert!(plain.weights.as_os_str().is_empty());
         // A run of an older version goes on in its folder.
         assert!(!plain.to_toml().contains("weights"), "{}", plain.to_toml());
         let kept = load(&text, Some("imagenet"), &[]).unwrap().to_toml();
-        assert_eq!(load(&kept, None, &[]).unwrap().weights, Path::new("r50.pth"));
+        assert_eq!(
+            load(&kept, None, &[]).unwrap().weights,
+            Path::new("r50.pth")
+        );
     }
 
     #[test]
