@@ -2,7 +2,7 @@
 //! other projects' names, and the features that ours compute.
 //!
 //! ```text
-//! cargo run --release -p inscon-model --example export_for_check -- DIR
+//! cargo run -p inscon-model --example export_for_check -- DIR
 //! python inscon-model/tests/fixtures/check_export.py DIR
 //! ```
 

@@ -63,7 +63,7 @@ fn cut_and_flipped_files() {
         assert_eq!(readable, name != "detectron2.pkl", "{name}");
 
         // Every short beginning, then in steps; a file that is cut is never read as whole.
-        let lengths = (0..200).chain((200..whole.len()).step_by(whole.len() / 150));
+        let lengths = (0..200).chain((200..whole.len()).step_by(whole.len() / 50));
         for length in lengths.chain([whole.len() - 1]) {
             let cut = read_all(&path, &whole[..length]);
             let error = cut.expect_err(&format!("{name} cut at {length}"));
@@ -75,7 +75,7 @@ fn cut_and_flipped_files() {
 
         // Bytes of pickles, headers and directories rather than of values.
         let (mut read, mut refused) = (0, 0);
-        for _ in 0..1500 {
+        for _ in 0..400 {
             let mut bytes = whole.clone();
             for _ in 0..rng.random_range(1..4) {
                 let at = match rng.random_range(0..4) {
@@ -93,10 +93,11 @@ fn cut_and_flipped_files() {
                 }
             }
         }
-        assert!(refused > 50, "{name}: {read} read, {refused} refused");
+        assert!(refused > 20, "{name}: {read} read, {refused} refused");
     }
     let grown = peak_memory() - before;
-    assert!(grown < 256 << 20, "{} MB", grown >> 20);
+    println!("{} MB more at the peak", grown >> 20);
+    assert!(grown < 64 << 20, "{} MB", grown >> 20);
 }
 
 /// Random bytes behind the first bytes of every format.

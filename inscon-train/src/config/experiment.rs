@@ -391,7 +391,8 @@ lr = 0.06
         let plain = load(TEXT, Some("moco-v2"), &[]).unwrap();
         assert!(plain.weights.as_os_str().is_empty());
         // A run of an older version goes on in its folder.
-        assert!(!plain.to_toml().contains("weights"), "{}", plain.to_toml());
+        let key = |line: &str| line.starts_with("weights");
+        assert!(!plain.to_toml().lines().any(key), "{}", plain.to_toml());
         let kept = load(&text, Some("imagenet"), &[]).unwrap().to_toml();
         assert_eq!(
             load(&kept, None, &[]).unwrap().weights,
