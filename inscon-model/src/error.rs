@@ -77,27 +77,27 @@ pub enum ModelError {
         source: safetensors::SafeTensorError,
     },
     /// An error about what a file holds, with the file's name.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What is wrong in it.
-        source: Box<ModelError>,
+        error: Box<ModelError>,
     },
     /// A file that is neither safetensors nor PyTorch's, or is cut short or damaged.
     #[error(
-        "{} is not a whole safetensors or PyTorch file ({source}): copy, download or save it again",
+        "{} is not a whole safetensors or PyTorch file ({reason}): copy, download or save it again",
         path.display()
     )]
     Pytorch {
         /// The file.
         path: PathBuf,
         /// What the reader says.
-        source: Box<pytorch_reader::PytorchError>,
+        reason: Box<pytorch_reader::PytorchError>,
     },
     /// A pickle with tensors inside Python objects, which only running its code would build.
     #[error(
-        "{} cannot be read without running the Python code that it names ({source}); if you trust \
+        "{} cannot be read without running the Python code that it names ({reason}); if you trust \
          whoever made it, convert it where its classes can be imported: {TORCH_CONVERSION}",
         path.display()
     )]
@@ -105,7 +105,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What the reader says.
-        source: Box<pytorch_reader::PytorchError>,
+        reason: Box<pytorch_reader::PytorchError>,
     },
     /// A readable file without one PyTorch tensor.
     #[error(
@@ -206,7 +206,7 @@ impl ModelError {
     pub(crate) fn of_file(self, path: &Path) -> Self {
         Self::File {
             path: path.to_owned(),
-            source: Box::new(self),
+            error: Box::new(self),
         }
     }
 }
@@ -214,8 +214,8 @@ impl ModelError {
 /// Tensors alone, by running the pickle in Python.
 const TORCH_CONVERSION: &str = "python -c \"import sys, torch; d = torch.load(sys.argv[1], \
      map_location='cpu', weights_only=False); d = d.state_dict() if hasattr(d, 'state_dict') else d; \
-     d = d.get('state_dict', d.get('model', d)); torch.save({k: v for k, v in d.items() if \
-     torch.is_tensor(v)}, sys.argv[2])\" IN.pth OUT.pth";
+     d = d.get('state_dict', d.get('model', d)); torch.save({k: v.detach().to_dense() \
+     for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])\" IN.pth OUT.pth";
 
 /// detectron2's numpy pickles as PyTorch tensors.
 const NUMPY_CONVERSION: &str = "python -c \"import pickle, sys, torch; d = \

@@ -94,7 +94,11 @@ fn weights_that_do_not_fit_name_the_file() {
         "{text}"
     );
     let text = error(&with_weights("detectron2.pkl", &[]));
-    assert!(text.contains("python -c"), "{text}");
+    // Nothing follows the command, so that it can be copied.
+    assert!(
+        text.contains("python -c") && text.ends_with("OUT.pth"),
+        "{text}"
+    );
 }
 
 /// A run folder with a pretrained backbone and a detector in training.

@@ -281,12 +281,12 @@ fn refusal(path: &Path, error: PytorchError) -> ModelError {
             | PickleError::InvalidProtocol(_),
         ) => ModelError::UnsafePickle {
             path,
-            source: Box::new(error),
+            reason: Box::new(error),
         },
         PytorchError::Pickle(_) if pickled => ModelError::NoTensors { path },
         error => ModelError::Pytorch {
             path,
-            source: Box::new(error),
+            reason: Box::new(error),
         },
     }
 }
