@@ -9,7 +9,7 @@
 //! | `neck` | instance head and cell head of the pretraining |
 //! | `pretrain` | [`Encoder`], [`ema_update`], [`Queue`], [`Split`] |
 //! | [`detection`] | RoIAlign, FPN, RPN, Faster and Mask R-CNN on FPN or C4 |
-//! | `weights` | [`StateDict`] and safetensors |
+//! | `weights` | [`StateDict`], safetensors and PyTorch files, names of torchvision, timm and detectron2 |
 //!
 //! # Conventions
 //! - Tensors are `[N, C, H, W]`, `f32`. Boxes are continuous, half-open, pixel edges, xyxy.

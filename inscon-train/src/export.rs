@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use burn::tensor::Device;
-use inscon_model::{StateDict, read_safetensors, strip_prefix};
+use anyhow::{Context, Result, bail};
+use inscon_model::{Naming, StateDict, read_safetensors, rename, strip_prefix};
 use serde_json::json;
 
 use crate::config::ExperimentConfig;
 use crate::pretrain::CHECKPOINT;
-use crate::{Interrupt, RunDir, backbone_path, say, write_weights};
+use crate::{RunDir, backbone_path, say, write_weights};
 
 /// Writes what the run has into `run/export`, as safetensors without optimizer state:
 ///
@@ -18,6 +17,9 @@ use crate::{Interrupt, RunDir, backbone_path, say, write_weights};
 /// - `detector.safetensors`: the detector, its backbone under `backbone.`, from the last checkpoint
 ///   of the fine-tuning.
 ///
+/// With a `naming` both have that project's names ([`rename`]): torchvision's detectors count
+/// background first, timm has no detectors, so that only the backbone is written.
+///
 /// ```python
 /// import safetensors.torch, torchvision
 /// weights = safetensors.torch.load_file("RUN/export/backbone.safetensors")
@@ -25,13 +27,9 @@ use crate::{Interrupt, RunDir, backbone_path, say, write_weights};
 /// ```
 ///
 /// # Errors
-/// A run without weights, files that cannot be read or written.
-pub fn run(
-    config: &ExperimentConfig,
-    run: &Path,
-    _device: &Device,
-    _interrupt: &Interrupt,
-) -> Result<()> {
+/// A run without weights, files that cannot be read or written, a detector that the naming has no
+/// words for (the backbone is written before).
+pub fn run(config: &ExperimentConfig, run: &Path, naming: Option<Naming>) -> Result<()> {
     let pretraining = run.join("pretrain").join(CHECKPOINT);
     let finished = backbone_path(run);
     let backbone = match (finished.exists(), pretraining.exists()) {
@@ -43,7 +41,7 @@ pub fn run(
         (false, false) => None,
     };
     let tuned = run.join("finetune").join(CHECKPOINT);
-    let detector = match tuned.exists() {
+    let mut detector = match tuned.exists() {
         true => Some(strip_prefix(&read_safetensors(&tuned)?.0, "model.")),
         false => None,
     };
@@ -53,10 +51,27 @@ pub fn run(
             run.display()
         );
     }
+    if naming == Some(Naming::Timm) && detector.take().is_some() {
+        if backbone.is_none() {
+            bail!(
+                "{} holds only a detector, and timm has none: write --naming torchvision or detectron2",
+                run.display()
+            );
+        }
+        say("timm has no detectors: only the backbone is written");
+    }
     let dir = RunDir::create(run.join("export"))?;
-    let about = json!({ "model": config.model, "seed": config.seed }).to_string();
+    let about = match naming {
+        None => json!({ "model": config.model, "seed": config.seed }),
+        Some(naming) => json!({ "model": config.model, "seed": config.seed, "naming": naming }),
+    };
+    let about = about.to_string();
     let write = |name: &str, weights: Option<StateDict>| -> Result<()> {
-        if let Some(weights) = weights {
+        if let Some(mut weights) = weights {
+            if let Some(naming) = naming {
+                let renamed = rename(&weights, naming);
+                weights = renamed.with_context(|| format!("cannot write {name}"))?;
+            }
             write_weights(&dir.file(name), &weights, &about)?;
             say(&format!(
                 "{} tensors in {}",

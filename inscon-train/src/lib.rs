@@ -14,6 +14,7 @@ pub mod detection_data;
 pub mod evaluate;
 pub mod export;
 pub mod finetune;
+pub mod import;
 pub mod pictures;
 pub mod pretrain;
 pub mod probe;

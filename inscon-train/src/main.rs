@@ -1,15 +1,18 @@
 //! `inscon-train`: the phases of an experiment behind flags.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
+use inscon_model::Naming;
 use inscon_train::bench::{self, Arch, Workload};
 use inscon_train::config::ExperimentConfig;
 use inscon_train::data::{resolve_data, scenes_dir};
 use inscon_train::detect::{self, DetectArgs};
+use inscon_train::import::{self, Conversion};
 use inscon_train::{
     Interrupt, RunDir, evaluate, export, finetune, open_device, pretrain, probe, say, scenes,
 };
@@ -40,7 +43,10 @@ enum Command {
     /// Draw pictures of the views that pretraining sees: RUN/views
     Views(RunArgs),
     /// Write the backbone or the detector for other tools
-    Export(RunArgs),
+    Export(ExportArgs),
+    /// Look into a file of weights, or write it under other names
+    #[command(subcommand)]
+    Weights(WeightsCommand),
     /// Generate the embedded default data
     Scenes(ScenesArgs),
     /// Time a pretraining step, its convolutions or a detector's operations: JSON on stdout
@@ -121,6 +127,41 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Names to write: torchvision, detectron2 or timm; without it torchvision's for the backbone
+    /// and our own for the detector
+    #[arg(long, value_name = "NAME")]
+    naming: Option<Naming>,
+}
+
+#[derive(Debug, Subcommand)]
+enum WeightsCommand {
+    /// Say what a .safetensors, .pth or .pt file holds, and whether its values are finite
+    Inspect {
+        /// The file
+        file: PathBuf,
+    },
+    /// Write a file of weights of any known layout as safetensors under other names
+    Convert {
+        /// File to read: .safetensors, .pth or .pt
+        input: PathBuf,
+        /// File to write: .safetensors
+        output: PathBuf,
+        /// Names to write: torchvision, detectron2 or timm
+        #[arg(long, value_name = "NAME")]
+        to: Naming,
+        /// Depth that the ResNet must have
+        #[arg(long, value_name = "LAYERS")]
+        depth: Option<u32>,
+        /// What stands before the names in the file; found out without it
+        #[arg(long, value_name = "PREFIX")]
+        prefix: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
 struct PretrainArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -198,7 +239,10 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Detect(args) => detect::run(&args, interrupt),
         Command::Probe(args) => phase(&args, interrupt, probe::run),
         Command::Views(args) => phase(&args, interrupt, pretrain::draw_views),
-        Command::Export(args) => phase(&args, interrupt, export::run),
+        Command::Export(args) => phase(&args.run, interrupt, |config, run, _, _| {
+            export::run(config, run, args.naming)
+        }),
+        Command::Weights(command) => weights(command),
         Command::Bench(BenchCommand::Step(args)) => bench_step(&args, interrupt),
         Command::Bench(BenchCommand::Convs(args)) => bench_convs(&args, interrupt),
         Command::Bench(BenchCommand::Ops(args)) => {
@@ -209,15 +253,12 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
 }
 
-type Phase = fn(
-    &ExperimentConfig,
-    &std::path::Path,
-    &burn::tensor::Device,
-    &Interrupt,
-) -> anyhow::Result<()>;
-
 /// Reads the recipe, claims the run folder for it, finds the data, opens the device and goes.
-fn phase(args: &RunArgs, interrupt: &Interrupt, run: Phase) -> anyhow::Result<()> {
+fn phase(
+    args: &RunArgs,
+    interrupt: &Interrupt,
+    run: impl FnOnce(&ExperimentConfig, &Path, &Device, &Interrupt) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut config = args.recipe.load()?;
     let device = open_device(&args.device)?;
     RunDir::create(&args.run)?.claim(&config.to_toml())?;
@@ -226,10 +267,30 @@ fn phase(args: &RunArgs, interrupt: &Interrupt, run: Phase) -> anyhow::Result<()
 }
 
 /// Claims the run folder and takes over another run's pretraining.
-fn adopt(args: &RunArgs, from: &std::path::Path) -> anyhow::Result<()> {
+fn adopt(args: &RunArgs, from: &Path) -> anyhow::Result<()> {
     let config = args.recipe.load()?;
     RunDir::create(&args.run)?.claim(&config.to_toml())?;
     pretrain::adopt(&config, from, &args.run)
+}
+
+fn weights(command: WeightsCommand) -> anyhow::Result<()> {
+    match command {
+        WeightsCommand::Inspect { file } => {
+            let found = import::inspect(&file)?;
+            writeln!(io::stdout(), "{found}").context("cannot write to stdout")?;
+            match found.bad.first() {
+                None => Ok(()),
+                Some(bad) => anyhow::bail!("{}: {bad}", file.display()),
+            }
+        }
+        WeightsCommand::Convert {
+            input,
+            output,
+            to,
+            depth,
+            prefix,
+        } => import::convert(&input, &output, &Conversion { to, depth, prefix }),
+    }
 }
 
 fn generate_scenes(args: &ScenesArgs) -> anyhow::Result<()> {

@@ -32,6 +32,12 @@ pub struct ExperimentConfig {
     /// weights. An arm's own `pretrain` is put here.
     #[serde(default = "yes")]
     pub pretrained: bool,
+    /// A file of weights that the backbone begins with instead of the seed's random ones: an arm that
+    /// pretrains starts there, an arm that does not takes it to its detector and its probes. Any
+    /// layout that [`import_weights`](inscon_model::import_weights) knows; empty is none. An arm's
+    /// own `weights` is put here; where the recipe has some, `weights = ""` makes an arm random again.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub weights: PathBuf,
     /// Where images and labels come from.
     #[serde(default)]
     pub data: DataConfig,
@@ -55,9 +61,12 @@ pub struct ExperimentConfig {
 pub struct ArmConfig {
     /// Its name: `--arm NAME`, a folder of the run, a row of the table.
     pub name: String,
-    /// Whether there is pretraining at all; `false` is random weights.
+    /// Whether there is pretraining at all; `false` is random weights, or those of `weights`.
     #[serde(default = "yes")]
     pub pretrain: bool,
+    /// The arm's [`weights`](ExperimentConfig::weights); without it the recipe's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// A preset over `[pretrain]`.
     #[serde(default)]
     pub method: Option<Method>,
@@ -68,6 +77,10 @@ pub struct ArmConfig {
 
 fn yes() -> bool {
     true
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// Why a recipe was refused.
@@ -171,6 +184,10 @@ impl ExperimentConfig {
                 &format!("{origin}, arm `{name}`"),
             )?;
             table.insert("pretrained".to_owned(), Value::Boolean(arm.pretrain));
+            if let Some(weights) = &arm.weights {
+                let weights = Value::try_from(weights).map_err(|e| parse(origin, e.to_string()))?;
+                table.insert("weights".to_owned(), weights);
+            }
         }
         for assignment in sets {
             let origin = format!("--set {assignment}");
@@ -340,6 +357,33 @@ lr = 0.06
         let random = format!("{TEXT}[[arms]]\nname = \"random\"\npretrain = false\n");
         let random = load(&random, Some("random"), &[]).unwrap();
         assert!(!random.pretrained && !load(&random.to_toml(), None, &[]).unwrap().pretrained);
+    }
+
+    #[test]
+    fn an_arms_weights_win_and_no_weights_leave_no_key() {
+        let arms = "[[arms]]\nname = \"imagenet\"\npretrain = false\nweights = \"r50.pth\"\n";
+        let text = TEXT.replacen(
+            "[[arms]]",
+            &format!("weights = \"all.pth\"\n{arms}[[arms]]"),
+            1,
+        );
+        let weights = |text: &str, arm, sets: &[&str]| load(text, Some(arm), sets).unwrap().weights;
+        assert_eq!(weights(&text, "imagenet", &[]), Path::new("r50.pth"));
+        assert_eq!(weights(&text, "moco-v2", &[]), Path::new("all.pth"));
+        assert_eq!(
+            weights(&text, "imagenet", &["weights=x.pth"]),
+            Path::new("x.pth")
+        );
+        let plain = load(TEXT, Some("moco-v2"), &[]).unwrap();
+        assert!(plain.weights.as_os_str().is_empty());
+        // A run of an older version goes on in its folder.
+        let key = |line: &str| line.starts_with("weights");
+        assert!(!plain.to_toml().lines().any(key), "{}", plain.to_toml());
+        let kept = load(&text, Some("imagenet"), &[]).unwrap().to_toml();
+        assert_eq!(
+            load(&kept, None, &[]).unwrap().weights,
+            Path::new("r50.pth")
+        );
     }
 
     #[test]

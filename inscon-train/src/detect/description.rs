@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use inscon_aug::ResizeShortestEdge;
-use inscon_model::detection::MaskRcnnConfig;
+use inscon_model::detection::RcnnConfig;
 use inscon_model::{Metadata, ResNetConfig, StateDict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub struct DetectorDescription {
     /// The backbone.
     pub backbone: ResNetConfig,
     /// The detector; its `num_classes` is the number of `classes`.
-    pub detector: MaskRcnnConfig,
+    pub detector: RcnnConfig,
     /// Names of the classes, by label.
     pub classes: Vec<String>,
     /// COCO's category ids of the classes.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use inscon_aug::stream;
-use inscon_model::detection::{BitMask, Detections, MaskRcnn, paste_mask};
+use inscon_model::detection::{BitMask, Detections, GeneralizedRcnn, paste_mask};
 use inscon_model::{
     Metadata, StateDict, Strictness, load_state_dict, read_safetensors, strip_prefix,
 };
@@ -21,7 +21,7 @@ use crate::pretrain::CHECKPOINT;
 /// use burn::tensor::Device;
 /// use image::RgbImage;
 /// use inscon_model::{ResNetConfig, state_dict};
-/// use inscon_model::detection::MaskRcnnConfig;
+/// use inscon_model::detection::RcnnConfig;
 /// use inscon_train::detect::{Detector, DetectorDescription, write_detector};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +29,7 @@ use crate::pretrain::CHECKPOINT;
 /// # let weights = folder.path().join("detector.safetensors");
 /// # let description = DetectorDescription {
 /// #     backbone: ResNetConfig { depth: 18, width: 0.125, output_stride: 32 },
-/// #     detector: MaskRcnnConfig {
+/// #     detector: RcnnConfig {
 /// #         num_classes: 2, fpn_channels: 8, fc_dim: 8, mask_convs: 1, mask_channels: 8,
 /// #         rpn_pre_nms_test: 50, rpn_post_nms_test: 20, ..Default::default()
 /// #     },
@@ -55,7 +55,7 @@ use crate::pretrain::CHECKPOINT;
 /// ```
 #[derive(Debug)]
 pub struct Detector {
-    model: MaskRcnn,
+    model: GeneralizedRcnn,
     description: DetectorDescription,
     device: Device,
     batch: usize,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use inscon_aug::stream;
-use inscon_model::detection::MaskRcnn;
+use inscon_model::detection::GeneralizedRcnn;
 use inscon_model::{BatchNorm2d, is_buffer};
 
 use crate::detection_data::{Ahead, DetectionDataError, TrainBatches};
@@ -23,13 +23,13 @@ use crate::{Interrupt, Progress};
 /// # Errors
 /// As [`TrainBatches::make`].
 pub fn precise_bn(
-    model: &MaskRcnn,
+    model: &GeneralizedRcnn,
     batches: &TrainBatches,
     iterations: u64,
     workers: usize,
     device: &Device,
     interrupt: &Interrupt,
-) -> Result<Option<MaskRcnn>, DetectionDataError> {
+) -> Result<Option<GeneralizedRcnn>, DetectionDataError> {
     let own = precise_bn_batches(batches);
     let plan = own.plan(iterations)?;
     let seed = own.seed;

@@ -16,8 +16,8 @@ const FILES: [&str; 3] = ["backbone.safetensors", "metrics.jsonl", DONE];
 /// copied to `run/pretrain`, `done.json` last. Nothing is done when that is there already.
 ///
 /// # Errors
-/// When `from` holds no finished pretraining, or one by other images, another seed, `[model]` or
-/// `[pretrain]`; the message names the section.
+/// When `from` holds no finished pretraining, or one by other images, another seed, `weights`, `[model]`
+/// or `[pretrain]`; the message names the section.
 pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
     let dir = RunDir::create(run.join("pretrain"))?;
     if dir.file(DONE).exists() {
@@ -35,6 +35,7 @@ pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
     let (a, b) = (&theirs, config);
     let differs = [
         ("seed", a.seed != b.seed),
+        ("weights", a.weights != b.weights),
         ("[model]", a.model != b.model),
         ("[pretrain]", a.pretrain != b.pretrain),
         ("data.source", a.data.source != b.data.source),

@@ -11,8 +11,8 @@ use inscon_model::{
 use serde_json::{Value, json};
 
 use crate::config::ExperimentConfig;
-use crate::data::{BACKBONE, HEADS, QUEUES};
-use crate::{Checkpoint, CheckpointError, CheckpointHeader, Sgd, prefixed};
+use crate::data::{HEADS, QUEUES};
+use crate::{Checkpoint, CheckpointError, CheckpointHeader, Sgd, initial_backbone, prefixed};
 
 /// The state of a pretraining run between two steps.
 #[derive(Debug)]
@@ -63,11 +63,11 @@ pub fn pretrain_architecture(config: &ExperimentConfig) -> Value {
 }
 
 impl PretrainState {
-    /// The state before the first step: the backbone's weights depend on the seed alone, the key
+    /// The state before the first step: the backbone is [`initial_backbone`]'s, the key
     /// encoder is a copy of the query encoder, the queues hold random directions.
     ///
     /// # Errors
-    /// An architecture that does not exist.
+    /// An architecture that does not exist, initial weights that do not fit it.
     pub fn new(
         config: &ExperimentConfig,
         steps_per_epoch: u64,
@@ -191,8 +191,6 @@ impl PretrainState {
 /// The encoder before the first step, on `device`. Backbone and heads come from streams of their
 /// own, so that every arm of a seed starts from the same backbone.
 fn initial_encoder(config: &ExperimentConfig, device: &Device) -> Result<Encoder, ModelError> {
-    let backbone = config
-        .model
-        .init(&mut stream(config.seed, &[BACKBONE]), device)?;
+    let backbone = initial_backbone(config, device)?;
     encoder_config(config).init_heads(backbone, &mut stream(config.seed, &[HEADS]), device)
 }

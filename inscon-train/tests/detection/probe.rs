@@ -70,7 +70,7 @@ fn weights_are_exported_under_torchvisions_names() {
     let toy = Toy::new(2);
     let dir = tempfile::tempdir().unwrap();
     let config = toy.recipe(&["finetune.iterations=1"]);
-    let export = || export::run(&config, dir.path(), &Device::flex(), &Interrupt::manual());
+    let export = || export::run(&config, dir.path(), None);
     let error = export().unwrap_err().to_string();
     assert!(error.contains("holds no weights yet"), "{error}");
 
