@@ -42,16 +42,22 @@ pub fn finetune_architecture(config: &ExperimentConfig, classes: &[String]) -> V
     json!({
         "model": config.model,
         "classes": classes,
+        "architecture": d.architecture,
         "mask": d.mask,
+        "res5_norm": d.res5_norm,
         "fpn_channels": d.fpn_channels,
         "fpn_norm": d.fpn_norm,
         "anchor_levels": d.anchor_sizes.len(),
         "anchors_per_location": d.anchors_per_location(),
         "box_pooler_size": d.box_pooler_size,
+        "box_convs": d.box_convs,
+        "box_conv_channels": d.box_conv_channels,
+        "box_norm": d.box_norm,
         "fc_number": d.fc_number,
         "fc_dim": d.fc_dim,
         "mask_convs": d.mask_convs,
         "mask_channels": d.mask_channels,
+        "mask_norm": d.mask_norm,
     })
 }
 
