@@ -26,7 +26,7 @@ fn boxes(number: usize, side: f32, rng: &mut impl Rng) -> Vec<[f32; 4]> {
 /// Boxes as an RPN proposes them in an image of `[height, width]`: many around each of 40 objects,
 /// the rest anywhere.
 fn proposals(number: usize, [height, width]: [f32; 2], rng: &mut impl Rng) -> Vec<[f32; 4]> {
-    let mut anywhere = |rng: &mut dyn FnMut() -> f32| {
+    let anywhere = |rng: &mut dyn FnMut() -> f32| {
         let (side, ratio) = (24.0 * 20f32.powf(rng()), 2f32.powf(2.0 * rng() - 1.0));
         [
             rng() * width,
