@@ -46,7 +46,7 @@ impl DetectorDescription {
     pub fn of(config: &ExperimentConfig, classes: &[String], category_ids: &[u64]) -> Self {
         let format = pixel_format(config);
         Self {
-            backbone: config.model.clone(),
+            backbone: config.model,
             detector: detector_config(config, classes.len()),
             classes: classes.to_vec(),
             category_ids: category_ids.to_vec(),

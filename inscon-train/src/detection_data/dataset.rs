@@ -37,7 +37,7 @@ pub enum Part {
 ///
 /// Labels number the categories by ascending id. Crowds and objects marked `difficult` stay in
 /// [`ground_truth`](Self::ground_truth), where evaluation ignores them, but are not
-/// [trainable](Object::trainable): the detector never sees them. Neither does it see objects whose
+/// [trainable](super::Object::trainable): the detector never sees them. Neither does it see objects whose
 /// annotation is broken; [`report`](Self::report) counts and names them.
 #[derive(Debug)]
 pub struct DetectionDataset {

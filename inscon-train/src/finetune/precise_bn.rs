@@ -275,11 +275,10 @@ mod tests {
             .iter()
             .enumerate()
         {
-            for channel in 0..2 {
+            for (channel, got) in found[*name].iter().enumerate() {
                 let expected = (0..5).map(|i| by_hand(i)[part][channel]).sum::<f64>() / 5.0;
-                let got = f64::from(found[*name][channel]);
                 assert!(
-                    (got - expected).abs() < 2e-5 * expected.abs(),
+                    (f64::from(*got) - expected).abs() < 2e-5 * expected.abs(),
                     "{name}[{channel}]: {got} against {expected}"
                 );
             }

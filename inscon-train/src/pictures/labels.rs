@@ -218,7 +218,7 @@ mod tests {
         // Wider than the picture, of an unknown class, with letters that the font lacks.
         let strip = RgbImage::new(40, 2000);
         let far = object(BBox::new(-5.0, -5.0, 500.0, 500.0), None);
-        let _ = draw_labelled(&strip, &[far.clone()], &[]);
+        let _ = draw_labelled(&strip, std::slice::from_ref(&far), &[]);
         let _ = draw_labelled(&strip, &[far], &["窓".into(), "фасад с окном".into()]);
     }
 }
