@@ -30,7 +30,9 @@ use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
-pub use roi::{Roi, RoiAlign, RoiMap, RoiPlan, roi_align, roi_align_pyramid};
+pub use roi::{Roi, RoiAlign, roi_align, roi_align_pyramid};
+#[cfg(any(feature = "flex", feature = "cube"))]
+pub use roi::{RoiMap, RoiPlan};
 
 /// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
 ///
