@@ -149,6 +149,7 @@ fn pooling_over_levels_is_roi_align_on_each() {
         output: 3,
         strides: [4, 8, 16, 32],
         sampling_ratio: 0,
+        aligned: true,
         canonical_size: 56.0,
         canonical_level: 4,
     };

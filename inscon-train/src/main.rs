@@ -248,9 +248,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Bench(BenchCommand::Ops(args)) => {
             let input = bench::OpsInput::read(&args.input)?;
             let device = open_device(&args.device)?;
-            bench::ops(&input, args.repeat, &device, interrupt, |line| {
-                print_line(line)
-            })
+            bench::ops(&input, args.repeat, &device, interrupt, print_line)
         }
     }
 }

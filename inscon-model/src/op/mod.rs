@@ -33,7 +33,9 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
 pub use all_reduce::{AllReduce, SyncGroup};
-pub use roi::{Roi, RoiAlign, RoiMap, RoiPlan, roi_align, roi_align_pyramid};
+pub use roi::{Roi, RoiAlign, roi_align, roi_align_pyramid};
+#[cfg(any(feature = "flex", feature = "cube"))]
+pub use roi::{RoiMap, RoiPlan};
 
 /// Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`).
 ///

@@ -180,6 +180,7 @@ impl Lists {
 /// `y[r, c, i, j] = Σ_v Σ_u Wy[r, i, v] · Wx[r, j, u] · x[image(r), c, v, u]`; the last six
 /// arguments say how many outputs there are and where the lists begin.
 #[cube(launch)]
+#[allow(clippy::too_many_arguments)] // one for each list
 fn forward_kernel(
     x: &Tensor<f32>,
     index: &Tensor<u32>,
@@ -227,6 +228,7 @@ fn forward_kernel(
 /// `dx[n, c, v, u] = Σ_r Σ_i Σ_j Wy[r, i, v] · Wx[r, j, u] · dy[r, c, i, j]` over the RoIs of
 /// image n; the last seven arguments say where the lists begin.
 #[cube(launch)]
+#[allow(clippy::too_many_arguments)] // one for each list
 fn gradient_kernel(
     dy: &Tensor<f32>,
     index: &Tensor<u32>,

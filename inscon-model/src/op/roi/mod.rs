@@ -2,15 +2,17 @@
 
 #[cfg(any(feature = "flex", feature = "cube"))]
 pub(super) mod backend;
+#[cfg(any(feature = "flex", feature = "cube"))]
 mod plan;
 mod products;
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-pub use plan::{RoiMap, RoiPlan};
-
 #[cfg(any(feature = "flex", feature = "cube"))]
 use backend::Plan;
+#[cfg(any(feature = "flex", feature = "cube"))]
+pub use plan::{RoiMap, RoiPlan};
+
 #[cfg(feature = "flex")]
 pub(super) use plan::Tap;
 #[cfg(feature = "cube")]

@@ -28,6 +28,7 @@ impl RoiMap {
     }
 
     /// Cells of a plane.
+    #[cfg(feature = "flex")]
     pub(in crate::op) fn plane(&self) -> usize {
         self.size[0] * self.size[1]
     }
@@ -122,7 +123,8 @@ impl Taps {
         self.spans.push((first + cells.len()) as u32);
     }
 
-    /// Cells and weights of a bin of RoI `roi`; `bin` counts over all RoIs.
+    /// Cells and weights of a bin; `bin` counts over all RoIs.
+    #[cfg(feature = "flex")]
     #[inline(always)]
     pub(in crate::op) fn of_bin(&self, bin: usize) -> &[Tap] {
         &self.by_bin[self.bins[bin] as usize..self.bins[bin + 1] as usize]
@@ -136,6 +138,7 @@ impl Taps {
     }
 
     /// Bins and weights of a cell within [`Self::cells_of`] the RoI.
+    #[cfg(feature = "flex")]
     #[inline(always)]
     pub(in crate::op) fn of_cell(&self, roi: usize, cell: usize) -> &[Tap] {
         let at = self.spans[roi] as usize + cell - self.first[roi] as usize;
@@ -225,6 +228,7 @@ impl RoiPlan {
     }
 
     /// The (map, image) of a RoI.
+    #[cfg(feature = "flex")]
     pub(in crate::op) fn group(&self, roi: usize) -> usize {
         self.groups[roi] as usize
     }
