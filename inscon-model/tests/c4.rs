@@ -6,8 +6,8 @@ mod common;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::{noise_tensor, rng};
-use inscon_model::detection::{BitMask, GeneralizedRcnn, RcnnConfig, Target};
+use common::{noise_tensor, rectangle, rng};
+use inscon_model::detection::{GeneralizedRcnn, RcnnConfig, Target};
 use inscon_model::{ResNetConfig, SyncGroup, is_buffer, state_dict};
 
 const RESNET: ResNetConfig = ResNetConfig {
@@ -32,16 +32,10 @@ fn slim() -> RcnnConfig {
 }
 
 fn batch(device: &Device) -> (Tensor<4>, [[usize; 2]; 2], Vec<Target>) {
-    let target = |bbox: [usize; 4], label, [height, width]: [usize; 2]| {
-        let mut mask = BitMask::zeros(height, width);
-        for y in bbox[1]..bbox[3] {
-            mask.data[y * width + bbox[0]..y * width + bbox[2]].fill(1);
-        }
-        Target {
-            boxes: vec![bbox.map(|v| v as f32)],
-            labels: vec![label],
-            masks: Some(vec![mask]),
-        }
+    let target = |bbox: [usize; 4], label, size| Target {
+        boxes: vec![bbox.map(|v| v as f32)],
+        labels: vec![label],
+        masks: Some(vec![rectangle(bbox, size)]),
     };
     let sizes = [[96, 128], [80, 90]];
     let targets = vec![

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use common::{noise_tensor, rng};
+use common::{noise_tensor, rectangle, rng};
 use inscon_model::detection::{
     AnchorGenerator, BackboneNorm, BitMask, ConvNorm, Detections, GeneralizedRcnn, LossDict,
     Proposals, RcnnConfig, Roi, RoiFeatures, RoiHeads, RpnOutput, SampledRois, Target, iou,
@@ -39,15 +39,6 @@ fn slim() -> RcnnConfig {
         mask_channels: 16,
         ..Default::default()
     }
-}
-
-fn rectangle(bbox: [usize; 4], [height, width]: [usize; 2]) -> BitMask {
-    let [x0, y0, x1, y1] = bbox;
-    let mut mask = BitMask::zeros(height, width);
-    for y in y0..y1 {
-        mask.data[y * width + x0..y * width + x1].fill(1);
-    }
-    mask
 }
 
 fn target(objects: &[([usize; 4], usize)], size: [usize; 2]) -> Target {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)] // each test file takes a part
 
 use burn::tensor::{Device, Tensor, TensorData};
+use inscon_model::detection::BitMask;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 pub fn rng(seed: u64) -> Xoshiro256PlusPlus {
@@ -33,4 +34,14 @@ pub fn noise_tensor<const D: usize>(shape: [usize; D], seed: u32, device: &Devic
         .map(|v| v as f32)
         .collect();
     Tensor::from_data(TensorData::new(data, shape), device)
+}
+
+/// The mask of a box of whole pixels in an image of `[height, width]`.
+pub fn rectangle(bbox: [usize; 4], [height, width]: [usize; 2]) -> BitMask {
+    let [x0, y0, x1, y1] = bbox;
+    let mut mask = BitMask::zeros(height, width);
+    for y in y0..y1 {
+        mask.data[y * width + x0..y * width + x1].fill(1);
+    }
+    mask
 }
