@@ -20,7 +20,8 @@ pub struct DetectArgs {
     /// With --run: the last checkpoint instead of the best
     #[arg(long, requires = "run")]
     pub last: bool,
-    /// Weights of a detector: a checkpoint, or `detector.safetensors` of `export`
+    /// Weights of a detector: a checkpoint, or `detector.safetensors` of `export`; with --config
+    /// torchvision's and detectron2's too, as .safetensors or .pth
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     pub weights: Option<PathBuf>,
     /// Recipe of the detector, for weights that do not say what they are

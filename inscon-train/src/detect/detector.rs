@@ -7,7 +7,8 @@ use image::RgbImage;
 use inscon_aug::stream;
 use inscon_model::detection::{BitMask, Detections, GeneralizedRcnn, paste_mask};
 use inscon_model::{
-    Metadata, StateDict, Strictness, load_state_dict, read_safetensors, strip_prefix,
+    ImportOptions, ImportReport, Metadata, StateDict, Strictness, import_state_dict,
+    load_state_dict, read_safetensors, strip_prefix,
 };
 
 use super::{DetectError, DetectorDescription};
@@ -59,6 +60,7 @@ pub struct Detector {
     description: DetectorDescription,
     device: Device,
     batch: usize,
+    imported: Option<ImportReport>,
 }
 
 impl Detector {
@@ -74,7 +76,10 @@ impl Detector {
         Self::of_tensors(weights, &tensors, description, device)
     }
 
-    /// Loads a file under this project's names of tensors, whatever it says of itself.
+    /// Loads a file as the detector that is described, whatever the file says of itself: a
+    /// checkpoint of this project, or weights in any layout that
+    /// [`import_state_dict`] knows (torchvision's `maskrcnn_resnet50_fpn`, detectron2's; safetensors
+    /// or PyTorch), of which [`imported`](Self::imported) then tells.
     ///
     /// # Errors
     /// [`DetectError`]: a file that cannot be read, or whose tensors do not fit the description.
@@ -83,8 +88,24 @@ impl Detector {
         description: DetectorDescription,
         device: &Device,
     ) -> Result<Self, DetectError> {
-        let (tensors, _) = read_weights(weights)?;
-        Self::of_tensors(weights, &tensors, description, device)
+        if let Ok((tensors, _)) = read_weights(weights)
+            && is_ours(&tensors)
+        {
+            return Self::of_tensors(weights, &tensors, description, device);
+        }
+        let imported = import_state_dict(weights, &ImportOptions::default());
+        let (tensors, report) = imported.map_err(DetectError::File)?;
+        let detector = Self::of_tensors(weights, &tensors, description, device)?;
+        Ok(Self {
+            imported: Some(report),
+            ..detector
+        })
+    }
+
+    /// What was taken from a file in another layout than this project's.
+    #[must_use]
+    pub fn imported(&self) -> Option<&ImportReport> {
+        self.imported.as_ref()
     }
 
     fn of_tensors(
@@ -121,6 +142,7 @@ impl Detector {
             description,
             device: plain,
             batch: 1,
+            imported: None,
         })
     }
 
@@ -220,6 +242,13 @@ pub fn weights_of_run(run: &Path, last: bool) -> Result<PathBuf, DetectError> {
     found.ok_or_else(|| DetectError::NoDetector {
         run: run.to_owned(),
     })
+}
+
+/// Whether tensors have this project's names, in a checkpoint or by themselves.
+fn is_ours(tensors: &StateDict) -> bool {
+    ["model.rpn.anchor_deltas.weight", "rpn.anchor_deltas.weight"]
+        .iter()
+        .any(|name| tensors.contains_key(*name))
 }
 
 /// Reads a safetensors file.

@@ -50,6 +50,9 @@ pub struct UnreadableImage {
 pub fn run(args: &DetectArgs, interrupt: &Interrupt) -> Result<()> {
     let files = find_images(&args.images)?;
     let detector = args.detector()?;
+    if let Some(report) = detector.imported() {
+        say(&report.to_string());
+    }
     let out = RunDir::create(&args.out)?;
     let summary = detect_files(&detector, &files, &out, !args.no_pictures, interrupt)?;
     say(&format!(

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use burn::tensor::Device;
 use image::RgbImage;
 use inscon_eval::{CocoDataset, load_detections};
-use inscon_model::{read_safetensors, state_dict, strip_prefix};
+use inscon_model::{Naming, export_detector, read_safetensors, state_dict, strip_prefix};
 use inscon_train::config::ExperimentConfig;
 use inscon_train::detect::{
     DetectError, DetectSummary, Detector, DetectorDescription, find_images, weights_of_run,
@@ -263,6 +263,19 @@ fn a_detector_is_loaded_from_its_file_alone() {
         .unwrap()
         .with_score_threshold(0.0);
     assert_eq!(again.detect(&images), found);
+    // Under others' names it is the same detector, once it is said what it is.
+    for naming in [Naming::Torchvision, Naming::Detectron2] {
+        let path = trained.dir.path().join("renamed.safetensors");
+        export_detector(&weights, &path, naming).unwrap();
+        let error = Detector::load(&path, &device).unwrap_err();
+        assert!(
+            matches!(error, DetectError::NoDescription { .. }),
+            "{error}"
+        );
+        let renamed = Detector::load_as(&path, description.clone(), &device).unwrap();
+        assert!(renamed.imported().is_some() && again.imported().is_none());
+        assert_eq!(renamed.with_score_threshold(0.0).detect(&images), found);
+    }
     assert!(detector.with_batch(3).detect(&images).len() == 3);
     assert!(again.detect(&[]).is_empty());
 }
