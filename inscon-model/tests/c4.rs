@@ -95,6 +95,31 @@ fn losses_and_gradients_with_and_without_masks() {
     }
 }
 
+/// With output stride 16 `layer4` keeps the bins.
+#[test]
+fn masks_of_a_dilated_backbone() {
+    let device = Device::flex();
+    let resnet = ResNetConfig {
+        output_stride: 16,
+        ..RESNET
+    };
+    for score_threshold in [0.0, 1.0] {
+        let config = RcnnConfig {
+            mask: true,
+            score_threshold,
+            ..slim()
+        };
+        let model = config.init(&resnet, &mut rng(1), &device).unwrap();
+        let (images, sizes, _) = batch(&device);
+        for found in model.infer(images, &sizes) {
+            assert_eq!(found.is_empty(), score_threshold == 1.0);
+            assert_eq!(found.mask_side, 28);
+            let masks = found.masks.unwrap();
+            assert!(masks.len() == found.boxes.len() && masks.iter().all(|m| m.len() == 28 * 28));
+        }
+    }
+}
+
 /// Everything trained moves its statistics, `layer4` and the norm after it over RoIs; all five
 /// stages frozen leaves that norm alone.
 #[test]

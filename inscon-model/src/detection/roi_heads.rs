@@ -301,12 +301,13 @@ impl RoiHeads {
         found: &mut [Detections],
     ) {
         let rois = rois_of(found.iter().map(|detections| &detections.boxes));
-        let side = match config.architecture {
-            Architecture::Fpn => 2 * config.mask_pooler_size,
-            Architecture::C4 => 2 * config.box_pooler_size.div_ceil(2),
-        };
-        let values: Vec<f32> = if rois.is_empty() {
-            Vec::new()
+        let (side, values): (usize, Vec<f32>) = if rois.is_empty() {
+            let side = match config.architecture {
+                Architecture::Fpn => config.mask_pooler_size,
+                // `layer4` halves it unless the backbone's output stride is 16.
+                Architecture::C4 => (config.box_pooler_size * 16).div_ceil(features.strides[3]),
+            };
+            (2 * side, Vec::new())
         } else {
             let classes: Vec<usize> = found.iter().flat_map(|d| d.labels.clone()).collect();
             let pooled = match config.architecture {
@@ -315,9 +316,14 @@ impl RoiHeads {
                 Architecture::C4 => self.box_features(config, features, &rois),
             };
             let probabilities = sigmoid(head.forward(pooled, &classes, features.mode));
-            probabilities.into_data().iter().collect()
+            (
+                probabilities.dims()[1],
+                probabilities.into_data().iter().collect(),
+            )
         };
-        let mut masks = values.chunks_exact(side * side).map(<[f32]>::to_vec);
+        let mut masks = values
+            .chunks_exact((side * side).max(1))
+            .map(<[f32]>::to_vec);
         for detections in found {
             detections.masks = Some(masks.by_ref().take(detections.len()).collect());
             detections.mask_side = side;
