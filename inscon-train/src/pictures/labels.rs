@@ -10,7 +10,7 @@ use super::detections::{best_first, draw_outlined};
 /// Objects on an image with their classes' names and their scores, for people to look at.
 ///
 /// Masks and boxes are as [`draw_objects`](super::draw_objects) has them, with lines and letters
-/// that grow with the image. An image whose shorter side is below 320 pixels is enlarged by a whole
+/// that grow with the image. An image whose shorter side is below 640 pixels is enlarged by a whole
 /// number first, for else the labels would hide it. A character that is not Latin is written `?`.
 ///
 /// # Panics
@@ -27,7 +27,7 @@ use super::detections::{best_first, draw_outlined};
 ///     score: Some(0.91),
 /// };
 /// let picture = draw_labelled(&RgbImage::new(120, 100), &[object], &["door".into()]);
-/// assert_eq!(picture.dimensions(), (480, 400));
+/// assert_eq!(picture.dimensions(), (840, 700));
 /// ```
 #[must_use]
 pub fn draw_labelled(image: &RgbImage, objects: &[DrawnObject], classes: &[String]) -> RgbImage {
@@ -53,7 +53,7 @@ pub fn draw_labelled(image: &RgbImage, objects: &[DrawnObject], classes: &[Strin
 }
 
 /// From this length of the shorter side on a label takes little of the picture.
-const READABLE: u32 = 320;
+const READABLE: u32 = 640;
 
 fn enlargement(image: &RgbImage) -> u32 {
     let short = image.width().min(image.height()).max(1);
@@ -167,40 +167,48 @@ mod tests {
         let image = RgbImage::from_fn(60, 40, |x, _| Rgb([(x * 4) as u8; 3]));
         let mask: Vec<u8> = (0..60 * 40).map(|i| u8::from(i % 60 >= 30)).collect();
         let factor = enlargement(&image);
-        assert_eq!(factor, 8);
+        assert_eq!(factor, 16);
         let (picture, objects) = enlarge(
             &image,
             &[object(BBox::new(30.0, 0.0, 60.0, 40.0), Some(mask))],
             factor,
         );
-        assert_eq!(picture.dimensions(), (480, 320));
-        assert_eq!(objects[0].bbox, BBox::new(240.0, 0.0, 480.0, 320.0));
+        assert_eq!(picture.dimensions(), (960, 640));
+        assert_eq!(objects[0].bbox, BBox::new(480.0, 0.0, 960.0, 640.0));
         let mask = objects[0].mask.as_ref().unwrap();
-        assert_eq!(mask.len(), 480 * 320);
-        assert!((0..mask.len()).all(|i| mask[i] == u8::from(i % 480 >= 240)));
+        assert_eq!(mask.len(), 960 * 640);
+        assert!((0..mask.len()).all(|i| mask[i] == u8::from(i % 960 >= 480)));
         assert_eq!(enlargement(&RgbImage::new(4000, 10)), 1);
-        assert_eq!(enlargement(&RgbImage::new(640, 480)), 1);
+        assert_eq!(enlargement(&RgbImage::new(640, 480)), 2);
+        assert_eq!(enlargement(&RgbImage::new(640, 640)), 1);
     }
 
     /// The label's field is where there is room for it, and the letters are on it.
     #[test]
     fn labels_stay_on_the_picture() {
-        let image = RgbImage::from_pixel(400, 330, Rgb([255, 255, 255]));
+        let image = RgbImage::from_pixel(700, 650, Rgb([255, 255, 255]));
         let color = Rgb(draw::palette(1));
         let white = Rgb([255, 255, 255]);
         // (box, where the field's upper left corner is)
         for (bbox, (left, top)) in [
             (BBox::new(100.0, 100.0, 300.0, 200.0), (100, 84)),
             (BBox::new(100.0, 4.0, 300.0, 200.0), (100, 4)),
-            (BBox::new(390.0, 100.0, 399.0, 200.0), (332, 84)),
+            (BBox::new(690.0, 100.0, 699.0, 200.0), (632, 84)),
         ] {
             let picture =
                 draw_labelled(&image, &[object(bbox, None)], &["x".into(), "door".into()]);
             // "door 0.50": nine characters of seven or eight pixels and a margin on both sides.
             let advance = get_raster_width(FontWeight::Bold, RasterHeight::Size16) as u32;
             let wide = 9 * advance + 4;
-            let left: u32 = if left == 332 { 400 - wide } else { left };
+            let left: u32 = if left == 632 { 700 - wide } else { left };
             assert_eq!(*picture.get_pixel(left, top), color, "{bbox:?}");
+            // In the margin, off the box's outline, and below the field.
+            assert_eq!(
+                *picture.get_pixel(left + wide - 2, top + 3),
+                color,
+                "{bbox:?}"
+            );
+            assert_eq!(*picture.get_pixel(left + 3, top + 19), white, "{bbox:?}");
             assert_eq!(
                 *picture.get_pixel(left + wide - 1, top + 15),
                 color,

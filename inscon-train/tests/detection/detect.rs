@@ -102,8 +102,8 @@ fn the_command_writes_what_the_evaluation_found() {
         );
         let name = format!("pictures/{:05}_{:03}.png", image.id, image.id);
         let picture = image::open(out.join(name)).unwrap().into_rgb8();
-        // 48 pixels at least seven times.
-        assert_eq!(picture.dimensions(), (image.width * 7, image.height * 7));
+        // 48 pixels are enlarged until there are 640.
+        assert_eq!(picture.dimensions(), (image.width * 14, image.height * 14));
     }
     let summary = summary(&out);
     assert_eq!(
