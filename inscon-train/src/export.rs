@@ -7,6 +7,7 @@ use inscon_model::{Naming, StateDict, read_safetensors, rename, strip_prefix};
 use serde_json::json;
 
 use crate::config::ExperimentConfig;
+use crate::detect::{DetectError, DetectorDescription};
 use crate::pretrain::CHECKPOINT;
 use crate::{RunDir, backbone_path, say, write_weights};
 
@@ -15,7 +16,9 @@ use crate::{RunDir, backbone_path, say, write_weights};
 /// - `backbone.safetensors`: torchvision's names (`conv1.weight`, `layer1.0.conv1.weight`, …), from
 ///   the finished pretraining or, while it is under way, from its last checkpoint;
 /// - `detector.safetensors`: the detector, its backbone under `backbone.`, from the last checkpoint
-///   of the fine-tuning.
+///   of the fine-tuning; it says what detector it is, so that [`Detector::load`] takes it.
+///
+/// [`Detector::load`]: crate::detect::Detector::load
 ///
 /// With a `naming` both have that project's names ([`rename`]): torchvision's detectors count
 /// background first, timm has no detectors, so that only the backbone is written.
@@ -61,18 +64,29 @@ pub fn run(config: &ExperimentConfig, run: &Path, naming: Option<Naming>) -> Res
         say("timm has no detectors: only the backbone is written");
     }
     let dir = RunDir::create(run.join("export"))?;
-    let about = match naming {
-        None => json!({ "model": config.model, "seed": config.seed }),
-        Some(naming) => json!({ "model": config.model, "seed": config.seed, "naming": naming }),
-    };
-    let about = about.to_string();
-    let write = |name: &str, weights: Option<StateDict>| -> Result<()> {
+    let mut about = json!({ "model": config.model, "seed": config.seed });
+    if let Some(naming) = naming {
+        about["naming"] = json!(naming);
+    }
+    let of_backbone = about.to_string();
+    if detector.is_some() {
+        match DetectorDescription::read(&tuned) {
+            Ok(description) => about["detector"] = description.to_json(),
+            Err(DetectError::NoDescription { .. }) => say(&format!(
+                "{} is of an older version: detector.safetensors does not say what it is, so that \
+                 `detect` needs its --config and --classes",
+                tuned.display()
+            )),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let write = |name: &str, weights: Option<StateDict>, about: &str| -> Result<()> {
         if let Some(mut weights) = weights {
             if let Some(naming) = naming {
                 let renamed = rename(&weights, naming);
                 weights = renamed.with_context(|| format!("cannot write {name}"))?;
             }
-            write_weights(&dir.file(name), &weights, &about)?;
+            write_weights(&dir.file(name), &weights, about)?;
             say(&format!(
                 "{} tensors in {}",
                 weights.len(),
@@ -81,6 +95,6 @@ pub fn run(config: &ExperimentConfig, run: &Path, naming: Option<Naming>) -> Res
         }
         Ok(())
     };
-    write("backbone.safetensors", backbone)?;
-    write("detector.safetensors", detector)
+    write("backbone.safetensors", backbone, &of_backbone)?;
+    write("detector.safetensors", detector, &about.to_string())
 }

@@ -73,7 +73,10 @@ impl Detector {
     pub fn load(weights: &Path, device: &Device) -> Result<Self, DetectError> {
         let (tensors, metadata) = read_weights(weights)?;
         let description = DetectorDescription::of_metadata(weights, &metadata)?;
-        Self::of_tensors(weights, &tensors, description, device)
+        match is_ours(&tensors) {
+            true => Self::of_tensors(weights, &tensors, description, device),
+            false => Self::load_as(weights, description, device),
+        }
     }
 
     /// Loads a file as the detector that is described, whatever the file says of itself: a

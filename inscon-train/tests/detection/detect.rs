@@ -14,7 +14,7 @@ use inscon_train::detect::{
     write_detector,
 };
 use inscon_train::finetune::{BEST, FinetuneState};
-use inscon_train::{Interrupt, finetune, write_weights};
+use inscon_train::{Interrupt, export, finetune, write_weights};
 
 use crate::fixture::Toy;
 
@@ -275,6 +275,16 @@ fn a_detector_is_loaded_from_its_file_alone() {
         let renamed = Detector::load_as(&path, description.clone(), &device).unwrap();
         assert!(renamed.imported().is_some() && again.imported().is_none());
         assert_eq!(renamed.with_score_threshold(0.0).detect(&images), found);
+    }
+    // What `export` writes says what it is, under any name: the last checkpoint, which need not be the best.
+    let last = Detector::load(&last, &device).unwrap();
+    let found = last.with_score_threshold(0.0).detect(&images);
+    for naming in [None, Some(Naming::Torchvision), Some(Naming::Detectron2)] {
+        export::run(&trained.config, &trained.run(), naming).unwrap();
+        let path = trained.run().join("export").join("detector.safetensors");
+        let exported = Detector::load(&path, &device).unwrap();
+        assert_eq!(exported.description(), detector.description());
+        assert_eq!(exported.with_score_threshold(0.0).detect(&images), found);
     }
     assert!(detector.with_batch(3).detect(&images).len() == 3);
     assert!(again.detect(&[]).is_empty());
