@@ -9,6 +9,7 @@ mod error;
 mod image_folder;
 mod images;
 mod loader;
+mod samples;
 mod source;
 mod streams;
 
@@ -17,5 +18,6 @@ pub use error::*;
 pub use image_folder::*;
 pub use images::*;
 pub use loader::*;
+pub use samples::*;
 pub use source::*;
 pub use streams::*;
