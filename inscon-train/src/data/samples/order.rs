@@ -112,7 +112,12 @@ mod tests {
         let (seed, epoch) = (5, 3);
         let known = Permutation::random(100, &mut stream(seed, &[SHUFFLE, epoch]));
         let order = epoch_order(seed, epoch, &[60, 40], Shuffle::Full);
-        assert!(order.iter().map(|&i| i as usize).eq(known.images().to_vec()));
+        assert!(
+            order
+                .iter()
+                .map(|&i| i as usize)
+                .eq(known.images().to_vec())
+        );
     }
 
     #[test]
