@@ -1,14 +1,10 @@
 //! The augmentation of an instance view: a random policy, and the view it drew.
 
-use image::RgbImage;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::{chance, uniform};
-use crate::{
-    AugError, BBox, ColorJitter, ColorOp, ViewTransform, crop_resize, gaussian_blur, grayscale,
-    horizontal_flip, random_resized_crop,
-};
+use crate::{AugError, BBox, BlurKernel, ColorJitter, ColorOp, ViewTransform, random_resized_crop};
 
 /// Mean of ImageNet's channels, of values in `[0, 1]`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -16,7 +12,8 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// How instance views are drawn. The default is MoCo v2's recipe (`recipes.md`), in its order:
-/// random resized crop, colour jitter, greyscale, blur, horizontal flip; then normalisation.
+/// random resized crop, colour jitter, greyscale, blur (then, for BYOL, solarisation), horizontal
+/// flip; then normalisation.
 ///
 /// In a file, every field may be left out; unknown ones are refused:
 ///
@@ -26,7 +23,8 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// ratio = [0.75, 1.3333333333333333]
 /// jitter = { brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1, p = 0.8 }
 /// grayscale_p = 0.2
-/// blur = { sigma = [0.1, 2.0], p = 0.5 }
+/// blur = { sigma = [0.1, 2.0], p = 0.5, kernel = "pil" }  # or kernel = { exact = { size = 23 } }
+/// solarize = { threshold = 128, p = 0.0 }
 /// flip_p = 0.5
 /// mean = [0.485, 0.456, 0.406]
 /// std = [0.229, 0.224, 0.225]
@@ -55,6 +53,8 @@ pub struct ViewAugmentation {
     pub grayscale_p: f64,
     /// Gaussian blur.
     pub blur: Blur,
+    /// Solarisation, after the blur.
+    pub solarize: Solarize,
     /// Probability of a horizontal flip.
     pub flip_p: f64,
     /// Mean of each channel, of values in `[0, 1]`.
@@ -71,6 +71,8 @@ pub struct Blur {
     pub sigma: [f64; 2],
     /// Probability of blurring.
     pub p: f64,
+    /// How it is computed.
+    pub kernel: BlurKernel,
 }
 
 impl Default for Blur {
@@ -78,6 +80,27 @@ impl Default for Blur {
         Self {
             sigma: [0.1, 2.0],
             p: 0.5,
+            kernel: BlurKernel::Pil,
+        }
+    }
+}
+
+/// When and from where a view is inverted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Solarize {
+    /// The darkest level that is inverted.
+    pub threshold: u8,
+    /// Probability of solarising.
+    pub p: f64,
+}
+
+impl Default for Solarize {
+    /// Never; BYOL's threshold.
+    fn default() -> Self {
+        Self {
+            threshold: 128,
+            p: 0.0,
         }
     }
 }
@@ -91,6 +114,7 @@ impl Default for ViewAugmentation {
             jitter: ColorJitter::default(),
             grayscale_p: 0.2,
             blur: Blur::default(),
+            solarize: Solarize::default(),
             flip_p: 0.5,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
@@ -159,10 +183,19 @@ impl ViewAugmentation {
             "[low, high] with 0 < low <= high",
             format!("{:?}", self.blur.sigma),
         )?;
+        if let BlurKernel::Exact { size } = self.blur.kernel {
+            check(
+                size % 2 == 1,
+                "blur.kernel.exact.size",
+                "odd",
+                size.to_string(),
+            )?;
+        }
         for (field, p) in [
             ("jitter.p", self.jitter.p),
             ("grayscale_p", self.grayscale_p),
             ("blur.p", self.blur.p),
+            ("solarize.p", self.solarize.p),
             ("flip_p", self.flip_p),
         ] {
             check(share(p), field, "in [0, 1]", p.to_string())?;
@@ -192,6 +225,9 @@ impl ViewAugmentation {
         let blur = chance(rng, self.blur.p)
             .then(|| uniform(rng, self.blur.sigma[0], self.blur.sigma[1]) as f32);
         let flip = chance(rng, self.flip_p);
+        // The last draw, and only where it is asked for: seeds keep their views.
+        let solarize = (self.solarize.p > 0.0 && chance(rng, self.solarize.p))
+            .then_some(self.solarize.threshold);
         SampledView {
             source_size: [width, height],
             crop,
@@ -200,6 +236,8 @@ impl ViewAugmentation {
             colors,
             grayscale,
             blur,
+            blur_kernel: self.blur.kernel,
+            solarize,
         }
     }
 }
@@ -223,6 +261,12 @@ pub struct SampledView {
     pub grayscale: bool,
     /// Standard deviation of the blur in pixels of the view.
     pub blur: Option<f32>,
+    /// How the blur is computed.
+    #[serde(default)]
+    pub blur_kernel: BlurKernel,
+    /// Threshold of the solarisation.
+    #[serde(default)]
+    pub solarize: Option<u8>,
 }
 
 impl SampledView {
@@ -236,6 +280,8 @@ impl SampledView {
             colors: Vec::new(),
             grayscale: false,
             blur: None,
+            blur_kernel: BlurKernel::Pil,
+            solarize: None,
         }
     }
 
@@ -247,32 +293,5 @@ impl SampledView {
             width: self.size[0],
             height: self.size[1],
         }
-    }
-
-    /// The view's pixels.
-    ///
-    /// # Panics
-    /// If the image is not of `source_size`, or the crop leaves it.
-    pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
-        let (width, height) = img.dimensions();
-        assert!(
-            [width, height] == self.source_size,
-            "the view was drawn for {:?} px, but the image is {width} x {height} px",
-            self.source_size
-        );
-        let mut view = crop_resize(img, &self.crop, self.size[0], self.size[1]);
-        for color in &self.colors {
-            color.apply(&mut view);
-        }
-        if self.grayscale {
-            grayscale(&mut view);
-        }
-        if let Some(sigma) = self.blur {
-            gaussian_blur(&mut view, sigma);
-        }
-        if self.flip {
-            horizontal_flip(&mut view);
-        }
-        view
     }
 }

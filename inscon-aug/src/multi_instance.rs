@@ -6,7 +6,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::shuffle;
-use crate::{AugError, BBox, SampledView, ViewTransform, normalize_into};
+use crate::{AugError, BBox, SampledView, ViewTransform, normalize_canvases};
 
 /// What the key views look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -308,15 +308,71 @@ pub fn tiles_mut(canvases: &mut Array4<f32>, grid: usize) -> Vec<ArrayViewMut3<'
         .collect()
 }
 
-/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile,
-/// G·tile]`.
+/// The canvases `[canvases, G·tile, G·tile, 3]` cut into one writable `[tile, tile, 3]` view a tile,
+/// in tile order: what [`SampledView::render`] fills. The views are disjoint, so threads can fill
+/// them at the same time.
 ///
-/// Loaders that make views in parallel can instead fill [`tiles_mut`] as views come; this does all
-/// in turn.
+/// # Panics
+/// If the canvases are not square RGB canvases of `grid × grid` tiles.
+pub fn rgb_tiles_mut(canvases: &mut Array4<u8>, grid: usize) -> Vec<ArrayViewMut3<'_, u8>> {
+    let &[_, height, width, channels] = canvases.shape() else {
+        unreachable!("an Array4")
+    };
+    assert!(
+        grid > 0 && channels == 3 && height == width && height.is_multiple_of(grid) && height > 0,
+        "canvases {:?} are not cut into {grid} x {grid} tiles",
+        canvases.shape()
+    );
+    let tile = height / grid;
+    canvases
+        .exact_chunks_mut([1, tile, tile, 3])
+        .into_iter()
+        .map(|chunk| chunk.index_axis_move(Axis(0), 0))
+        .collect()
+}
+
+/// Stitches the views of a batch, in batch order, into canvases `[B/G², G·tile, G·tile, 3]` of
+/// bytes, for [`normalize_canvases`](crate::normalize_canvases) here or on a device.
+///
+/// Loaders can instead [`render`](SampledView::render) into [`rgb_tiles_mut`]; this does all in
+/// turn.
 ///
 /// # Panics
 /// If there are not as many images as tiles, they do not fill the canvases, or one is not `tile ×
 /// tile`.
+pub fn stitch_rgb(images: &[RgbImage], order: &Permutation, grid: usize, tile: u32) -> Array4<u8> {
+    check_layout(images.len(), order, grid);
+    let side = grid * tile as usize;
+    let mut canvases = Array4::zeros((images.len() / (grid * grid), side, side, 3));
+    if !images.is_empty() {
+        for (mut out, &image) in rgb_tiles_mut(&mut canvases, grid)
+            .into_iter()
+            .zip(order.images())
+        {
+            let image = &images[image];
+            assert!(
+                image.dimensions() == (tile, tile),
+                "a tile is {tile} x {tile} px, but the view {:?}",
+                image.dimensions()
+            );
+            for (mut line, source) in out
+                .outer_iter_mut()
+                .zip(image.chunks_exact(3 * tile as usize))
+            {
+                line.as_slice_mut()
+                    .expect("the rows of a tile are contiguous")
+                    .copy_from_slice(source);
+            }
+        }
+    }
+    canvases
+}
+
+/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile,
+/// G·tile]`: [`stitch_rgb`] and [`normalize_canvases`](crate::normalize_canvases) in one.
+///
+/// # Panics
+/// As [`stitch_rgb`].
 pub fn stitch(
     images: &[RgbImage],
     order: &Permutation,
@@ -325,18 +381,7 @@ pub fn stitch(
     mean: [f32; 3],
     std: [f32; 3],
 ) -> Array4<f32> {
-    check_layout(images.len(), order, grid);
-    let side = grid * tile as usize;
-    let mut canvases = Array4::zeros((images.len() / (grid * grid), 3, side, side));
-    if !images.is_empty() {
-        for (out, &image) in tiles_mut(&mut canvases, grid)
-            .into_iter()
-            .zip(order.images())
-        {
-            normalize_into(&images[image], mean, std, out);
-        }
-    }
-    canvases
+    normalize_canvases(stitch_rgb(images, order, grid, tile).view(), mean, std)
 }
 
 fn check_layout(views: usize, order: &Permutation, grid: usize) {

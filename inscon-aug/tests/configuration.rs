@@ -14,7 +14,8 @@ fn the_default_is_moco_v2() {
         r#"{
             "size": 224, "scale": [0.2, 1.0], "ratio": [0.75, 1.3333333333333333],
             "jitter": { "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "p": 0.8 },
-            "grayscale_p": 0.2, "blur": { "sigma": [0.1, 2.0], "p": 0.5 }, "flip_p": 0.5
+            "grayscale_p": 0.2, "blur": { "sigma": [0.1, 2.0], "p": 0.5, "kernel": "pil" },
+            "solarize": { "threshold": 128, "p": 0.0 }, "flip_p": 0.5
         }"#,
     )
     .unwrap();
@@ -94,6 +95,7 @@ fn draws_have_the_recipes_frequencies() {
         for color in &view.colors {
             let ok = match *color {
                 ColorOp::Hue(h) => h.abs() <= 0.1,
+                ColorOp::Solarize(_) => false,
                 ColorOp::Brightness(f) | ColorOp::Contrast(f) | ColorOp::Saturation(f) => {
                     (0.6..=1.4).contains(&f)
                 }
