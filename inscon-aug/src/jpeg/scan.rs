@@ -1,0 +1,290 @@
+//! Sequential scans: from bits to blocks, block after block, only as far as needed.
+
+use pulp::Arch;
+
+use super::JpegError;
+use super::bits::{Bits, ScanData};
+use super::header::{Color, Scan};
+use super::huffman::{END, Entry, Table, Tables};
+use super::idct::{Block, PLACES};
+use super::output::Output;
+use super::plan::Plan;
+
+/// Why a block cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Code,
+    Run,
+    Overrun,
+    Segment,
+}
+
+impl Fault {
+    pub(super) fn at(self, mcu: u64) -> JpegError {
+        let what = match self {
+            Self::Code => "no such Huffman code",
+            Self::Run => "a run beyond the end of its block",
+            Self::Overrun => "the data end before it",
+            Self::Segment => "a restart marker is missing",
+        };
+        JpegError::Entropy { mcu, what }
+    }
+}
+
+/// Reads the next symbol of any length.
+#[inline(always)]
+pub(super) fn next_entry(bits: &mut Bits<'_>, table: &Table) -> Result<Entry, Fault> {
+    bits.refill();
+    let mut entry = table.entry(bits.buffer);
+    if entry == Entry::NONE {
+        entry = table.long_entry(bits.buffer);
+        if entry == Entry::NONE {
+            return Err(Fault::Code);
+        }
+    }
+    bits.consume(entry.length());
+    Ok(entry)
+}
+
+/// Reads a block to `block`, which is zero, and returns the last coefficient in zigzag order that
+/// may be other than zero.
+#[inline(always)]
+fn read_block(
+    bits: &mut Bits<'_>,
+    dc: &Table,
+    ac: &Table,
+    prediction: &mut i32,
+    block: &mut Block,
+) -> Result<u32, Fault> {
+    let entry = next_entry(bits, dc)?;
+    *prediction = prediction.wrapping_add(entry.value());
+    block[0] = *prediction as i16;
+    let mut k = 0;
+    let mut step;
+    'block: loop {
+        bits.refill();
+        let mut entry = ac.entry(bits.buffer);
+        if entry == Entry::NONE {
+            entry = ac.long_entry(bits.buffer);
+            if entry == Entry::NONE {
+                return Err(Fault::Code);
+            }
+            bits.consume(entry.length());
+            step = entry.step();
+            k += step;
+            block[usize::from(PLACES[k as usize & 255] & 127)] = entry.value() as i16;
+            if k >= 63 {
+                break 'block;
+            }
+            continue 'block;
+        }
+        // Each takes 10 bits at most, and 56 are there.
+        for _ in 0..4 {
+            bits.consume(entry.length());
+            step = entry.step();
+            k += step;
+            block[usize::from(PLACES[k as usize & 255] & 127)] = entry.value() as i16;
+            if k >= 63 {
+                break 'block;
+            }
+            entry = ac.entry(bits.buffer);
+            if entry == Entry::NONE {
+                continue 'block;
+            }
+        }
+    }
+    if k == 63 {
+        Ok(63)
+    } else if step == END {
+        Ok(k - END)
+    } else {
+        Err(Fault::Run)
+    }
+}
+
+/// Passes over a block but for its DC coefficient, which is returned.
+#[inline(always)]
+fn skip_block(
+    bits: &mut Bits<'_>,
+    dc: &Table,
+    ac: &Table,
+    prediction: &mut i32,
+) -> Result<i16, Fault> {
+    let entry = next_entry(bits, dc)?;
+    *prediction = prediction.wrapping_add(entry.value());
+    let mut k = 0;
+    'block: loop {
+        bits.refill();
+        // Each takes 12 bits at most.
+        for _ in 0..4 {
+            let (length, step) = ac.skip(bits.buffer);
+            let next = k + step;
+            if length > 0 && next < 63 {
+                bits.consume(length);
+                k = next;
+            } else if length > 0 && (END..END + 63).contains(&next) {
+                bits.consume(length);
+                break 'block;
+            } else {
+                // A long symbol, or one of several reaches the end of the block.
+                let step = next_entry(bits, ac)?.step();
+                k += step;
+                if k == 63 || step == END {
+                    break 'block;
+                }
+                if k > 63 {
+                    return Err(Fault::Run);
+                }
+                continue 'block;
+            }
+        }
+    }
+    Ok(*prediction as i16)
+}
+
+/// A block of an MCU.
+#[derive(Clone, Copy)]
+struct McuBlock<'t> {
+    component: usize,
+    /// Column and row within the MCU.
+    place: [u32; 2],
+    dc: &'t Table,
+    ac: &'t Table,
+}
+
+/// Where the reading of a scan stands.
+struct State<'a> {
+    bits: Bits<'a>,
+    predictions: [i32; 3],
+    /// Which segment between restart markers.
+    segment: usize,
+    /// MCUs left in it.
+    left: u64,
+    /// Whether nothing in it is needed.
+    idle: bool,
+}
+
+/// The only scan of an image.
+pub(super) struct Sequential<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) scan: &'a Scan,
+    /// MCUs between restart markers; 0 for none.
+    pub(super) restart_interval: u32,
+    pub(super) color: Color,
+    pub(super) tables: &'a Tables,
+    pub(super) data: &'a ScanData,
+    /// Whether the tables can skip.
+    pub(super) skipping: bool,
+}
+
+impl<'a> Sequential<'a> {
+    /// Decodes the scan as far as the plan needs it.
+    pub(super) fn decode(&self, arch: Arch, output: &mut Output) -> Result<(), JpegError> {
+        let mut blocks = [None; 10];
+        let mut free = blocks.iter_mut();
+        for component in self.scan.components() {
+            let tables = self.tables.dc(component.dc).zip(self.tables.ac(component.ac));
+            let (dc, ac) = tables.ok_or(JpegError::MissingTable {
+                kind: "Huffman",
+                index: component.dc,
+            })?;
+            let [width, height] = self.plan.components[component.index].sampling;
+            for (block, i) in free.by_ref().zip(0..width * height) {
+                *block = Some(McuBlock {
+                    component: component.index,
+                    place: [i % width, i / width],
+                    dc,
+                    ac,
+                });
+            }
+        }
+        let mut state = self.enter(0, 0)?;
+        for mcu_row in 0..self.plan.mcu_rows.end {
+            arch.dispatch(|| self.row(&blocks, mcu_row, &mut state, output))?;
+            if mcu_row >= self.plan.mcu_rows.start {
+                output.finish_mcu_row(arch, self.plan, self.color, mcu_row);
+            }
+        }
+        Ok(())
+    }
+
+    /// The beginning of a segment, whose first MCU is `mcu`.
+    fn enter(&self, segment: usize, mcu: u64) -> Result<State<'a>, JpegError> {
+        let range = self.data.segment(segment).ok_or_else(|| Fault::Segment.at(mcu))?;
+        let left = match self.restart_interval {
+            0 => u64::MAX,
+            interval => u64::from(interval),
+        };
+        Ok(State {
+            bits: Bits::new(self.data.bytes(), range),
+            predictions: [0; 3],
+            segment,
+            left,
+            idle: !self.needs(mcu, mcu.saturating_add(left - 1)),
+        })
+    }
+
+    /// Whether any of the MCUs `first..=last` is needed.
+    fn needs(&self, first: u64, last: u64) -> bool {
+        let width = u64::from(self.plan.mcus[0]);
+        let (columns, rows) = (&self.plan.mcu_columns, &self.plan.mcu_rows);
+        if first / width == last / width {
+            rows.contains(&((first / width) as u32))
+                && first % width < u64::from(columns.end)
+                && last % width >= u64::from(columns.start)
+        } else {
+            first / width < u64::from(rows.end) && last / width >= u64::from(rows.start)
+        }
+    }
+
+    /// One row of MCUs.
+    #[inline(always)]
+    fn row(
+        &self,
+        blocks: &[Option<McuBlock<'_>>; 10],
+        mcu_row: u32,
+        state: &mut State<'a>,
+        output: &mut Output,
+    ) -> Result<(), JpegError> {
+        let plan = self.plan;
+        let mut bits = state.bits;
+        let mut block: Block = [0; 128];
+        for mcu_column in 0..plan.mcus[0] {
+            let mcu = || u64::from(mcu_row) * u64::from(plan.mcus[0]) + u64::from(mcu_column);
+            if state.left == 0 {
+                *state = self.enter(state.segment + 1, mcu())?;
+                bits = state.bits;
+            }
+            state.left -= 1;
+            if state.idle {
+                continue;
+            }
+            let needed = plan.mcu_rows.contains(&mcu_row) && plan.mcu_columns.contains(&mcu_column);
+            for b in blocks.iter().flatten() {
+                let prediction = &mut state.predictions[b.component];
+                let of = &plan.components[b.component];
+                let x = mcu_column * of.sampling[0] + b.place[0];
+                let y = mcu_row * of.sampling[1] + b.place[1];
+                let needed = needed && of.columns.contains(&x) && of.rows.contains(&y);
+                let read = if self.skipping && !(needed && of.side > 1) {
+                    skip_block(&mut bits, b.dc, b.ac, prediction).map(|dc| {
+                        block[0] = dc;
+                        0
+                    })
+                } else {
+                    block[..64].fill(0);
+                    read_block(&mut bits, b.dc, b.ac, prediction, &mut block)
+                };
+                let last = read.map_err(|fault| fault.at(mcu()))?;
+                if needed && let Some(block) = block.first_chunk() {
+                    output.put(of, b.component, [x, b.place[1]], block, last);
+                }
+            }
+            if bits.overrun() {
+                return Err(Fault::Overrun.at(mcu()));
+            }
+        }
+        state.bits = bits;
+        Ok(())
+    }
+}
