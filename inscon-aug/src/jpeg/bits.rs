@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn bits_come_in_order_and_end() {
-        let bytes: Vec<u8> = (0..40).map(|v| v * 37).collect();
+        let bytes: Vec<u8> = (0..40u8).map(|v| v.wrapping_mul(37)).collect();
         let mut padded = bytes.clone();
         padded.resize(40 + PADDING, 0);
         let mut bits = Bits::new(&padded, 0..40);

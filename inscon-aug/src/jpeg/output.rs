@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::header::Color;
 use super::idct::{stored_quantization, transform};
@@ -29,6 +29,39 @@ pub(super) struct Output {
     pixels: Vec<u8>,
     /// The next row of the rectangle.
     next: u32,
+}
+
+/// Rows of pixels up to row `end` of the image.
+struct Rows<'a> {
+    output: &'a mut Output,
+    plan: &'a Plan,
+    color: Color,
+    mcu_row: u32,
+    end: u32,
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { plan, mcu_row, .. } = self;
+        let bytes = 3 * plan.x.len();
+        for y in self.output.next..self.end {
+            let Output { strips, pixels, .. } = &mut *self.output;
+            for (strip, plan_of) in strips.iter_mut().zip(plan.components()) {
+                strip.upsample(plan_of, &plan.x, y, mcu_row);
+            }
+            let at = (y - plan.y.start) as usize * bytes;
+            let out = &mut pixels[at..at + bytes];
+            let row = |i: usize| strips[i].row(&plan.components[i], &plan.x, y, mcu_row);
+            match self.color {
+                Color::Grey => convert(out, [row(0); 3], |[y, _, _]| [y; 3]),
+                Color::Rgb => convert(out, [row(0), row(1), row(2)], |rgb| rgb),
+                Color::Ycc => convert(out, [row(0), row(1), row(2)], ycc_to_rgb),
+            }
+        }
+    }
 }
 
 /// Makes room for `length` values; what is there stays.
@@ -103,30 +136,12 @@ impl Output {
         } else {
             plan.y.end.min(after * plan.mcu_height - u32::from(waiting))
         };
-        let bytes = 3 * plan.x.len();
-        arch.dispatch(|| {
-            for y in self.next..end {
-                for (strip, plan_of) in self.strips.iter_mut().zip(plan.components()) {
-                    strip.upsample(plan_of, &plan.x, y, mcu_row);
-                }
-                let at = (y - plan.y.start) as usize * bytes;
-                let out = &mut self.pixels[at..at + bytes];
-                let [a, b, c] = &self.strips;
-                let row = |strip, plan_of| Strip::row(strip, plan_of, &plan.x, y, mcu_row);
-                let components = plan.components();
-                let first = row(a, &components[0]);
-                match color {
-                    Color::Grey => convert(out, [first; 3], |[y, _, _]| [y; 3]),
-                    _ => {
-                        let rows = [first, row(b, &components[1]), row(c, &components[2])];
-                        if color == Color::Rgb {
-                            convert(out, rows, |rgb| rgb);
-                        } else {
-                            convert(out, rows, ycc_to_rgb);
-                        }
-                    }
-                }
-            }
+        arch.dispatch(Rows {
+            output: self,
+            plan,
+            color,
+            mcu_row,
+            end,
         });
         self.next = self.next.max(end);
         for (strip, plan) in self.strips.iter_mut().zip(plan.components()) {

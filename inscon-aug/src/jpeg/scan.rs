@@ -1,6 +1,6 @@
 //! Sequential scans: from bits to blocks, block after block, only as far as needed.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::JpegError;
 use super::bits::{Bits, ScanData};
@@ -177,6 +177,24 @@ pub(super) struct Sequential<'a> {
     pub(super) skipping: bool,
 }
 
+/// One row of MCUs.
+struct Row<'r, 'a> {
+    of: &'r Sequential<'a>,
+    blocks: &'r [Option<McuBlock<'a>>; 10],
+    mcu_row: u32,
+    state: &'r mut State<'a>,
+    output: &'r mut Output,
+}
+
+impl WithSimd for Row<'_, '_> {
+    type Output = Result<(), JpegError>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        self.of.row(self.blocks, self.mcu_row, self.state, self.output)
+    }
+}
+
 impl<'a> Sequential<'a> {
     /// Decodes the scan as far as the plan needs it.
     pub(super) fn decode(&self, arch: Arch, output: &mut Output) -> Result<(), JpegError> {
@@ -200,7 +218,13 @@ impl<'a> Sequential<'a> {
         }
         let mut state = self.enter(0, 0)?;
         for mcu_row in 0..self.plan.mcu_rows.end {
-            arch.dispatch(|| self.row(&blocks, mcu_row, &mut state, output))?;
+            arch.dispatch(Row {
+                of: self,
+                blocks: &blocks,
+                mcu_row,
+                state: &mut state,
+                output,
+            })?;
             if mcu_row >= self.plan.mcu_rows.start {
                 output.finish_mcu_row(arch, self.plan, self.color, mcu_row);
             }
