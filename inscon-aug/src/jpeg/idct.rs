@@ -6,6 +6,8 @@
 //! passes, and is short enough for a compiler to vectorise: over columns in the first pass, over
 //! the outputs of a row in the second.
 
+use super::lanes::Lanes;
+
 /// Where coefficient `k` of a block, in zigzag order, is stored; what lies beyond the block goes to
 /// place 64.
 ///
@@ -52,53 +54,101 @@ pub(super) fn stored_quantization(table: &[u16; 64]) -> [i16; 64] {
     stored
 }
 
-/// Products of input `u` and output `y`: the first half of the outputs of even inputs, then of odd
-/// ones. Even inputs give the second half the mirror image, odd ones its negative.
-struct Matrix<const H: usize> {
-    even: [[i32; H]; 4],
-    odd: [[i32; H]; 4],
+/// The matrix of a transform to `S` outputs, of integers in units of 2⁻¹³.
+struct Matrix<const S: usize> {
+    /// Of inputs (0, 2), (1, 3), (4, 6) and (5, 7), the factors for each output.
+    pairs: [[[i16; 2]; S]; 4],
+    /// The same for inputs (0, 1), (2, 3), (4, 5) and (6, 7), interleaved, and zeros.
+    rows: [[i16; 16]; 4],
     /// Bits to shift out behind the first and the second pass.
     shifts: [u32; 2],
+    /// Input 0 is counted twice, as its factor does not fit.
+    double: bool,
 }
 
-/// Constants are in units of 2⁻¹³.
-const FULL: Matrix<4> = Matrix {
-    even: [
+/// `even` and `odd` are the factors of the first half of the outputs. Even inputs give the second
+/// half the mirror image, odd ones its negative.
+const fn matrix<const S: usize, const H: usize>(
+    even: [[i16; H]; 4],
+    odd: [[i16; H]; 4],
+    shifts: [u32; 2],
+    double: bool,
+) -> Matrix<S> {
+    let mut all = [[0; S]; 8];
+    let mut u = 0;
+    while u < 8 {
+        let mut y = 0;
+        while y < H {
+            let value = if u % 2 == 0 { even[u / 2][y] } else { odd[u / 2][y] };
+            all[u][y] = value;
+            all[u][S - 1 - y] = if u % 2 == 0 { value } else { -value };
+            y += 1;
+        }
+        u += 1;
+    }
+    let (mut pairs, mut rows) = ([[[0; 2]; S]; 4], [[0; 16]; 4]);
+    let mut p = 0;
+    while p < 4 {
+        let first = p / 2 * 4 + p % 2;
+        let mut y = 0;
+        while y < S {
+            pairs[p][y] = [all[first][y], all[first + 2][y]];
+            rows[p][2 * y] = all[2 * p][y];
+            rows[p][2 * y + 1] = all[2 * p + 1][y];
+            y += 1;
+        }
+        p += 1;
+    }
+    Matrix {
+        pairs,
+        rows,
+        shifts,
+        double,
+    }
+}
+
+const FULL: Matrix<8> = matrix(
+    [
         [8192, 8192, 8192, 8192],
         [10703, 4433, -4433, -10703],
         [8192, -8192, -8192, 8192],
         [4433, -10704, 10704, -4433],
     ],
-    odd: [
+    [
         [11363, 9633, 6437, 2260],
         [9633, -2259, -11362, -6436],
         [6437, -11362, 2261, 9633],
         [2260, -6436, 9633, -11363],
     ],
-    shifts: [11, 18],
-};
+    [11, 18],
+    false,
+);
 
-const HALF: Matrix<2> = Matrix {
-    even: [[16384, 16384], [15137, -15137], [0, 0], [-6270, 6270]],
-    odd: [
+const HALF: Matrix<4> = matrix(
+    [[16384, 16384], [15137, -15137], [0, 0], [-6270, 6270]],
+    [
         [20995, 8697],
         [7373, -17799],
         [-4926, 11893],
         [-4176, -1730],
     ],
-    shifts: [12, 19],
-};
+    [12, 19],
+    false,
+);
 
-const QUARTER: Matrix<1> = Matrix {
-    even: [[32768], [0], [0], [0]],
-    odd: [[29692], [-10426], [6967], [-5906]],
-    shifts: [13, 20],
-};
+/// The factor of input 0 is 2¹⁵.
+const QUARTER: Matrix<2> = matrix(
+    [[16384], [0], [0], [0]],
+    [[29692], [-10426], [6967], [-5906]],
+    [13, 20],
+    true,
+);
 
 /// Transforms a block of which no coefficient behind `last`, in zigzag order, is other than zero,
 /// to `side × side` samples: rows of `stride` from the first of `out` on.
 #[inline(always)]
 pub(super) fn transform(
+    lanes: impl Lanes,
     block: &[i16; 64],
     quantization: &[i16; 64],
     last: u32,
@@ -116,65 +166,64 @@ pub(super) fn transform(
     }
     // The first ten coefficients lie in the first four rows and columns.
     match (side, last < 10) {
-        (8, true) => product::<8, 4, true>(&FULL, block, quantization, out, stride),
-        (8, false) => product::<8, 4, false>(&FULL, block, quantization, out, stride),
-        (4, _) => product::<4, 2, false>(&HALF, block, quantization, out, stride),
-        _ => product::<2, 1, false>(&QUARTER, block, quantization, out, stride),
+        (8, true) => product::<8, true>(lanes, &FULL, block, quantization, out, stride),
+        (8, false) => product::<8, false>(lanes, &FULL, block, quantization, out, stride),
+        (4, _) => product::<4, false>(lanes, &HALF, block, quantization, out, stride),
+        _ => product::<2, false>(lanes, &QUARTER, block, quantization, out, stride),
     }
 }
 
-/// `S` is twice `H`. `SPARSE` where only the first four rows and columns are looked at.
+/// `SPARSE` where only the first four rows and columns are looked at.
 #[inline(always)]
-fn product<const S: usize, const H: usize, const SPARSE: bool>(
-    matrix: &Matrix<H>,
+fn product<const S: usize, const SPARSE: bool>(
+    lanes: impl Lanes,
+    matrix: &Matrix<S>,
     block: &[i16; 64],
     quantization: &[i16; 64],
     out: &mut [u8],
     stride: usize,
 ) {
-    let used = if SPARSE { 4 } else { 8 };
-    let mut values = [0i32; 64];
-    for i in 0..used * 8 {
-        values[i] = i32::from(block[i].wrapping_mul(quantization[i]));
-    }
-    let mut rows = [[0i32; 8]; S];
-    let round = 1i32 << (matrix.shifts[0] - 1);
-    for y in 0..H {
-        for x in 0..8 {
-            let at = |pair: usize, which: usize| values[pair * 16 + x * 2 + which];
-            let mut even = at(0, 0).wrapping_mul(matrix.even[0][y]);
-            even = even.wrapping_add(at(0, 1).wrapping_mul(matrix.even[1][y]));
-            let mut odd = at(1, 0).wrapping_mul(matrix.odd[0][y]);
-            odd = odd.wrapping_add(at(1, 1).wrapping_mul(matrix.odd[1][y]));
-            if !SPARSE {
-                even = even.wrapping_add(at(2, 0).wrapping_mul(matrix.even[2][y]));
-                even = even.wrapping_add(at(2, 1).wrapping_mul(matrix.even[3][y]));
-                odd = odd.wrapping_add(at(3, 0).wrapping_mul(matrix.odd[2][y]));
-                odd = odd.wrapping_add(at(3, 1).wrapping_mul(matrix.odd[3][y]));
+    let add = |a: [i32; 8], b: [i32; 8]| -> [i32; 8] {
+        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
+    };
+    // Pairs of rows, interleaved.
+    let (blocks, tables) = (block.as_chunks::<16>().0, quantization.as_chunks::<16>().0);
+    let pair = |p: usize| -> [i16; 16] {
+        std::array::from_fn(|i| blocks[p][i].wrapping_mul(tables[p][i]))
+    };
+    let [evens, odds] = [[pair(0), pair(2)], [pair(1), pair(3)]];
+    let mut rows = [[0i16; 8]; S];
+    for y in 0..S / 2 {
+        let sum = |[low, high]: [[i16; 16]; 2], p: usize| {
+            let both = |p: usize| std::array::from_fn(|i| matrix.pairs[p][y][i % 2]);
+            let low = lanes.products(low, both(p));
+            if SPARSE {
+                low
+            } else {
+                add(low, lanes.products(high, both(p + 2)))
             }
-            even = even.wrapping_add(round);
-            let shift = |v: i32| (v >> matrix.shifts[0]).clamp(-32768, 32767);
-            rows[y][x] = shift(even.wrapping_add(odd));
-            rows[S - 1 - y][x] = shift(even.wrapping_sub(odd));
+        };
+        let (mut even, odd) = (sum(evens, 0), sum(odds, 1));
+        if matrix.double {
+            even = add(even, even);
         }
+        let even = even.map(|v| v.wrapping_add(1 << (matrix.shifts[0] - 1)));
+        let shift = |v: i32| (v >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+        rows[y] = std::array::from_fn(|x| shift(even[x].wrapping_add(odd[x])));
+        rows[S - 1 - y] = std::array::from_fn(|x| shift(even[x].wrapping_sub(odd[x])));
     }
-    let round = 1i32 << (matrix.shifts[1] - 1);
     for (row, out) in rows.iter().zip(out.chunks_mut(stride)) {
-        let mut sums = [round; S];
-        for v in 0..used {
-            let factors = if v % 2 == 0 { &matrix.even } else { &matrix.odd };
-            let factors = &factors[v / 2];
-            for (x, sum) in sums.iter_mut().enumerate() {
-                let factor = match (x < H, v % 2) {
-                    (true, _) => factors[x],
-                    (false, 0) => factors[S - 1 - x],
-                    (false, _) => -factors[S - 1 - x],
-                };
-                *sum = sum.wrapping_add(row[v].wrapping_mul(factor));
-            }
+        // Rounding, and 128 behind the shift.
+        let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 8];
+        for p in 0..if SPARSE { 2 } else { 4 } {
+            let both = std::array::from_fn(|i| row[2 * p + i % 2]);
+            sums = add(sums, lanes.products(both, matrix.rows[p]));
+        }
+        if matrix.double {
+            sums = sums.map(|v| v.wrapping_add(i32::from(row[0]) * 16384));
         }
         for (to, sum) in out[..S].iter_mut().zip(sums) {
-            *to = ((sum >> matrix.shifts[1]) + 128).clamp(0, 255) as u8;
+            *to = (sum >> matrix.shifts[1]).clamp(0, 255) as u8;
         }
     }
 }

@@ -36,6 +36,7 @@ mod error;
 mod header;
 mod huffman;
 mod idct;
+mod lanes;
 mod output;
 mod plan;
 mod scan;

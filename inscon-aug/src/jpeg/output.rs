@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use super::header::Color;
 use super::idct::{stored_quantization, transform};
+use super::lanes::{CHUNK, Lanes, Run, dispatch};
 use super::plan::{ComponentPlan, Plan, Upsample};
-
-/// Pixels that are converted together.
-const CHUNK: usize = 32;
 
 /// The samples of one component in the current row of MCUs.
 struct Strip {
@@ -40,11 +38,11 @@ struct Rows<'a> {
     end: u32,
 }
 
-impl WithSimd for Rows<'_> {
+impl Run for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn run(self, lanes: impl Lanes) {
         let Self { plan, mcu_row, .. } = self;
         let bytes = 3 * plan.x.len();
         for y in self.output.next..self.end {
@@ -56,9 +54,9 @@ impl WithSimd for Rows<'_> {
             let out = &mut pixels[at..at + bytes];
             let row = |i: usize| strips[i].row(&plan.components[i], &plan.x, y, mcu_row);
             match self.color {
-                Color::Grey => convert(out, [row(0); 3], |[y, _, _]| [y; 3]),
-                Color::Rgb => convert(out, [row(0), row(1), row(2)], |rgb| rgb),
-                Color::Ycc => convert(out, [row(0), row(1), row(2)], ycc_to_rgb),
+                Color::Grey => convert(lanes, out, [row(0); 3], |rgb| rgb),
+                Color::Rgb => convert(lanes, out, [row(0), row(1), row(2)], |rgb| rgb),
+                Color::Ycc => convert(lanes, out, [row(0), row(1), row(2)], ycc_to_rgb),
             }
         }
     }
@@ -108,6 +106,7 @@ impl Output {
     #[inline(always)]
     pub(super) fn put(
         &mut self,
+        lanes: impl Lanes,
         plan: &ComponentPlan,
         component: usize,
         [x, y]: [u32; 2],
@@ -118,6 +117,7 @@ impl Output {
         let row = (1 + y * plan.side) as usize;
         let column = ((x - plan.columns.start) * plan.side) as usize;
         transform(
+            lanes,
             block,
             &strip.quantization,
             last,
@@ -136,13 +136,14 @@ impl Output {
         } else {
             plan.y.end.min(after * plan.mcu_height - u32::from(waiting))
         };
-        arch.dispatch(Rows {
+        let rows = Rows {
             output: self,
             plan,
             color,
             mcu_row,
             end,
-        });
+        };
+        dispatch(arch, rows);
         self.next = self.next.max(end);
         for (strip, plan) in self.strips.iter_mut().zip(plan.components()) {
             let last = (plan.sampling[1] * plan.side) as usize * strip.stride;
@@ -277,27 +278,74 @@ fn widen<const SHIFT: u32>(targets: &mut [[u8; 2]], sums: &[u16], round: [u16; 2
     }
 }
 
-/// Interleaves three rows of samples, at least `out.len() / 3` of each and up to a multiple of
+/// Makes pixels of three rows of samples, at least `out.len() / 3` of each and up to a multiple of
 /// [`CHUNK`].
 #[inline(always)]
-fn convert(out: &mut [u8], rows: [&[u8]; 3], pixel: impl Fn([u8; 3]) -> [u8; 3]) {
-    let [a, b, c] = rows.map(|row| row.as_chunks::<CHUNK>().0);
-    for (((out, a), b), c) in out.chunks_mut(3 * CHUNK).zip(a).zip(b).zip(c) {
-        let mut pixels = [[0; 3]; CHUNK];
-        for (((to, &a), &b), &c) in pixels.iter_mut().zip(a).zip(b).zip(c) {
-            *to = pixel([a, b, c]);
-        }
-        out.copy_from_slice(&pixels.as_flattened()[..out.len()]);
+fn convert(
+    lanes: impl Lanes,
+    out: &mut [u8],
+    rows: [&[u8]; 3],
+    color: impl Fn([[u8; CHUNK]; 3]) -> [[u8; CHUNK]; 3],
+) {
+    let [a, b, c] = rows;
+    let (a, b, c) = (a.as_chunks().0, b.as_chunks().0, c.as_chunks().0);
+    let (whole, rest) = out.as_chunks_mut::<{ 3 * CHUNK }>();
+    for (((to, a), b), c) in whole.iter_mut().zip(a).zip(b).zip(c) {
+        *to = lanes.interleave(color([*a, *b, *c]));
+    }
+    if !rest.is_empty() {
+        let last = whole.len();
+        let pixels = lanes.interleave(color([a[last], b[last], c[last]]));
+        rest.copy_from_slice(&pixels[..rest.len()]);
     }
 }
 
 /// JFIF's colours by libjpeg's fixed-point arithmetic, in units of 2⁻¹⁶.
+///
+/// Products are split so that all but one sum fit in 16 bits: 1.402 is 1 + 0.402, 1.772 is
+/// 2 − 0.228 and −0.71414 is 0.28586 − 1.
 #[inline(always)]
-fn ycc_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    const HALF: i32 = 1 << 15;
-    let [y, cb, cr] = [i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128];
-    let red = y + (91881 * cr + HALF >> 16);
-    let green = y + (-22554 * cb - 46802 * cr + HALF >> 16);
-    let blue = y + (116_130 * cb + HALF >> 16);
-    [red, green, blue].map(|v| v.clamp(0, 255) as u8)
+fn ycc_to_rgb([y, cb, cr]: [[u8; CHUNK]; 3]) -> [[u8; CHUNK]; 3] {
+    // Half a product of 17 bits, rounded.
+    let product = |x: i16, factor: i16| {
+        let high = (i32::from(2 * x) * i32::from(factor)) >> 16;
+        (high as i16 + 1) >> 1
+    };
+    let mut rgb = [[0; CHUNK]; 3];
+    for i in 0..CHUNK {
+        let [y, cb, cr] = [i16::from(y[i]), i16::from(cb[i]) - 128, i16::from(cr[i]) - 128];
+        let red = y + cr + product(cr, 26345);
+        let green = (i32::from(cb) * -22554 + i32::from(cr) * 18734 + (1 << 15)) >> 16;
+        let green = y + green as i16 - cr;
+        let blue = y + cb + cb + product(cb, -14942);
+        for (channel, value) in rgb.iter_mut().zip([red, green, blue]) {
+            channel[i] = value.clamp(0, 255) as u8;
+        }
+    }
+    rgb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// jdcolor.c's tables.
+    #[test]
+    fn colours_are_libjpegs() {
+        const HALF: i32 = 1 << 15;
+        for cb in 0..=255 {
+            for cr in 0..=255u8 {
+                let ys: [u8; CHUNK] = std::array::from_fn(|i| (i * 255 / (CHUNK - 1)) as u8);
+                let rgb = ycc_to_rgb([ys, [cb; CHUNK], [cr; CHUNK]]);
+                let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
+                for (i, y) in ys.into_iter().enumerate() {
+                    let red = (91881 * cr + HALF) >> 16;
+                    let green = (-22554 * cb - 46802 * cr + HALF) >> 16;
+                    let blue = (116_130 * cb + HALF) >> 16;
+                    let expected = [red, green, blue].map(|v| (i32::from(y) + v).clamp(0, 255) as u8);
+                    assert_eq!([rgb[0][i], rgb[1][i], rgb[2][i]], expected, "{y} {cb} {cr}");
+                }
+            }
+        }
+    }
 }

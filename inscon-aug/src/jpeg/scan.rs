@@ -1,12 +1,13 @@
 //! Sequential scans: from bits to blocks, block after block, only as far as needed.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use super::JpegError;
 use super::bits::{Bits, ScanData};
 use super::header::{Color, Scan};
 use super::huffman::{END, Entry, Table, Tables};
 use super::idct::{Block, PLACES};
+use super::lanes::{Lanes, Run, dispatch};
 use super::output::Output;
 use super::plan::Plan;
 
@@ -186,12 +187,12 @@ struct Row<'r, 'a> {
     output: &'r mut Output,
 }
 
-impl WithSimd for Row<'_, '_> {
+impl Run for Row<'_, '_> {
     type Output = Result<(), JpegError>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        self.of.row(self.blocks, self.mcu_row, self.state, self.output)
+    fn run(self, lanes: impl Lanes) -> Self::Output {
+        self.of.row(lanes, self.blocks, self.mcu_row, self.state, self.output)
     }
 }
 
@@ -218,13 +219,14 @@ impl<'a> Sequential<'a> {
         }
         let mut state = self.enter(0, 0)?;
         for mcu_row in 0..self.plan.mcu_rows.end {
-            arch.dispatch(Row {
+            let row = Row {
                 of: self,
                 blocks: &blocks,
                 mcu_row,
                 state: &mut state,
                 output,
-            })?;
+            };
+            dispatch(arch, row)?;
             if mcu_row >= self.plan.mcu_rows.start {
                 output.finish_mcu_row(arch, self.plan, self.color, mcu_row);
             }
@@ -265,6 +267,7 @@ impl<'a> Sequential<'a> {
     #[inline(always)]
     fn row(
         &self,
+        lanes: impl Lanes,
         blocks: &[Option<McuBlock<'_>>; 10],
         mcu_row: u32,
         state: &mut State<'a>,
@@ -301,7 +304,7 @@ impl<'a> Sequential<'a> {
                 };
                 let last = read.map_err(|fault| fault.at(mcu()))?;
                 if needed && let Some(block) = block.first_chunk() {
-                    output.put(of, b.component, [x, b.place[1]], block, last);
+                    output.put(lanes, of, b.component, [x, b.place[1]], block, last);
                 }
             }
             if bits.overrun() {
