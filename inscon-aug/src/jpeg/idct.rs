@@ -174,6 +174,9 @@ pub(super) fn transform(
 }
 
 /// `SPARSE` where only the first four rows and columns are looked at.
+//
+// Plain loops, because closures given to `array::map` and the like are not always inlined, and then
+// not compiled for the instruction set.
 #[inline(always)]
 fn product<const S: usize, const SPARSE: bool>(
     lanes: impl Lanes,
@@ -183,47 +186,63 @@ fn product<const S: usize, const SPARSE: bool>(
     out: &mut [u8],
     stride: usize,
 ) {
-    let add = |a: [i32; 8], b: [i32; 8]| -> [i32; 8] {
-        std::array::from_fn(|i| a[i].wrapping_add(b[i]))
-    };
+    let used = if SPARSE { 2 } else { 4 };
     // Pairs of rows, interleaved.
     let (blocks, tables) = (block.as_chunks::<16>().0, quantization.as_chunks::<16>().0);
-    let pair = |p: usize| -> [i16; 16] {
-        std::array::from_fn(|i| blocks[p][i].wrapping_mul(tables[p][i]))
-    };
-    let [evens, odds] = [[pair(0), pair(2)], [pair(1), pair(3)]];
+    let mut pairs = [[0i16; 16]; 4];
+    for (p, pair) in pairs.iter_mut().enumerate().take(used) {
+        for (i, value) in pair.iter_mut().enumerate() {
+            *value = blocks[p][i].wrapping_mul(tables[p][i]);
+        }
+    }
     let mut rows = [[0i16; 8]; S];
     for y in 0..S / 2 {
-        let sum = |[low, high]: [[i16; 16]; 2], p: usize| {
-            let both = |p: usize| std::array::from_fn(|i| matrix.pairs[p][y][i % 2]);
-            let low = lanes.products(low, both(p));
-            if SPARSE {
-                low
-            } else {
-                add(low, lanes.products(high, both(p + 2)))
-            }
-        };
-        let (mut even, odd) = (sum(evens, 0), sum(odds, 1));
+        let mut even = lanes.products(pairs[0], repeat(matrix.pairs[0][y]));
+        let mut odd = lanes.products(pairs[1], repeat(matrix.pairs[1][y]));
+        if !SPARSE {
+            even = add(even, lanes.products(pairs[2], repeat(matrix.pairs[2][y])));
+            odd = add(odd, lanes.products(pairs[3], repeat(matrix.pairs[3][y])));
+        }
         if matrix.double {
             even = add(even, even);
         }
-        let even = even.map(|v| v.wrapping_add(1 << (matrix.shifts[0] - 1)));
-        let shift = |v: i32| (v >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
-        rows[y] = std::array::from_fn(|x| shift(even[x].wrapping_add(odd[x])));
-        rows[S - 1 - y] = std::array::from_fn(|x| shift(even[x].wrapping_sub(odd[x])));
+        even = add(even, [1 << (matrix.shifts[0] - 1); 8]);
+        for x in 0..8 {
+            let (sum, difference) = (even[x].wrapping_add(odd[x]), even[x].wrapping_sub(odd[x]));
+            rows[y][x] = (sum >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+            rows[S - 1 - y][x] = (difference >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+        }
     }
     for (row, out) in rows.iter().zip(out.chunks_mut(stride)) {
         // Rounding, and 128 behind the shift.
         let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 8];
-        for p in 0..if SPARSE { 2 } else { 4 } {
-            let both = std::array::from_fn(|i| row[2 * p + i % 2]);
+        for p in 0..used {
+            let both = repeat([row[2 * p], row[2 * p + 1]]);
             sums = add(sums, lanes.products(both, matrix.rows[p]));
         }
         if matrix.double {
-            sums = sums.map(|v| v.wrapping_add(i32::from(row[0]) * 16384));
+            sums = add(sums, [i32::from(row[0]) * 16384; 8]);
         }
         for (to, sum) in out[..S].iter_mut().zip(sums) {
             *to = (sum >> matrix.shifts[1]).clamp(0, 255) as u8;
         }
     }
+}
+
+#[inline(always)]
+fn repeat(pair: [i16; 2]) -> [i16; 16] {
+    let mut all = [0; 16];
+    for (i, value) in all.iter_mut().enumerate() {
+        *value = pair[i % 2];
+    }
+    all
+}
+
+#[inline(always)]
+fn add(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+    let mut sums = [0; 8];
+    for i in 0..8 {
+        sums[i] = a[i].wrapping_add(b[i]);
+    }
+    sums
 }
