@@ -95,7 +95,8 @@ impl Decoder {
             }
         }
         let size = guarded(|| {
-            let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+            let mut decoder =
+                ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
             let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
             let (width, height) = decoder.dimensions();
             if width == 0 || height == 0 {
@@ -293,8 +294,16 @@ impl Turn {
     /// The greatest denominator up to this one that reduces an image of turned `size` to pixels
     /// that begin at its turned edges.
     fn denominator(self, wanted: u32, size: [u32; 2]) -> u32 {
-        let fits = |d: &u32| [0, 1].iter().all(|&a| !self.mirrored[a] || size[a].is_multiple_of(*d));
-        [8, 4, 2].into_iter().filter(|&d| d <= wanted).find(fits).unwrap_or(1)
+        let fits = |d: &u32| {
+            [0, 1]
+                .iter()
+                .all(|&a| !self.mirrored[a] || size[a].is_multiple_of(*d))
+        };
+        [8, 4, 2]
+            .into_iter()
+            .filter(|&d| d <= wanted)
+            .find(fits)
+            .unwrap_or(1)
     }
 
     /// Turns pixels of stored width and height into the first bytes of `out`.
@@ -308,7 +317,11 @@ impl Turn {
         let steps = self.transpose([1, width as usize]);
         // Where a column or a row of the turned image lies in the stored one.
         let at = |axis: usize, i: usize| {
-            let i = if self.mirrored[axis] { size[axis] - 1 - i } else { i };
+            let i = if self.mirrored[axis] {
+                size[axis] - 1 - i
+            } else {
+                i
+            };
             i * steps[axis]
         };
         for (y, row) in out.chunks_mut(size[0]).take(size[1]).enumerate() {

@@ -132,6 +132,25 @@ impl<'a> Bits<'a> {
         value
     }
 
+    /// Takes a bit, whether or not it is in the buffer.
+    #[inline(always)]
+    pub(super) fn bit(&mut self) -> bool {
+        if self.count == 0 {
+            self.refill();
+        }
+        self.take(1) == 1
+    }
+
+    /// Takes what follows the symbol of an end of block with a run of class `class`, up to 14, and
+    /// returns the run: blocks from this one on that end here.
+    #[inline(always)]
+    pub(super) fn end_run(&mut self, class: u8) -> u32 {
+        match u32::from(class) {
+            0 => 1,
+            class => (1 << class) + self.take(class),
+        }
+    }
+
     /// Whether more bits were read than there are.
     #[inline(always)]
     pub(super) fn overrun(&self) -> bool {
@@ -146,7 +165,9 @@ mod tests {
     #[test]
     fn stuffing_and_markers_are_taken_out() {
         let mut data = ScanData::default();
-        let file = [9, 1, 0xff, 0, 2, 0xff, 0xd0, 3, 0xff, 0xff, 0xd1, 0xff, 0xd9, 7];
+        let file = [
+            9, 1, 0xff, 0, 2, 0xff, 0xd0, 3, 0xff, 0xff, 0xd1, 0xff, 0xd9, 7,
+        ];
         assert_eq!(data.load(&file, 1, 9), Ok(11));
         assert_eq!(data.segment(0), Some(0..3));
         assert_eq!(data.segment(1), Some(3..4));

@@ -183,7 +183,9 @@ impl<'a> Reader<'a> {
     /// Behind the start-of-image marker.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, JpegError> {
         if !bytes.starts_with(&[0xff, 0xd8]) {
-            return Err(JpegError::Unsupported("a file without a JPEG's first two bytes"));
+            return Err(JpegError::Unsupported(
+                "a file without a JPEG's first two bytes",
+            ));
         }
         Ok(Self { bytes, position: 2 })
     }
@@ -299,13 +301,17 @@ fn frame(
     let height = u32::from(u16::from_be_bytes([h1, h0]));
     let width = u32::from(u16::from_be_bytes([w1, w0]));
     if precision != 8 {
-        return Err(JpegError::Unsupported("a JPEG of other than 8 bits a sample"));
+        return Err(JpegError::Unsupported(
+            "a JPEG of other than 8 bits a sample",
+        ));
     }
     if width == 0 || height == 0 {
         return Err(wrong("an image without pixels"));
     }
     if count != 1 && count != 3 {
-        return Err(JpegError::Unsupported("a JPEG of other than 1 or 3 components"));
+        return Err(JpegError::Unsupported(
+            "a JPEG of other than 1 or 3 components",
+        ));
     }
     let count = usize::from(count);
     let (specs, rest) = specs.as_chunks::<3>();
@@ -337,8 +343,13 @@ fn frame(
     let max = frame.max_sampling();
     for component in frame.components() {
         // libjpeg refuses these as well.
-        if [0, 1].iter().any(|&a| !max[a].is_multiple_of(component.sampling[a])) {
-            return Err(wrong("sampling factors that are no multiples of each other"));
+        if [0, 1]
+            .iter()
+            .any(|&a| !max[a].is_multiple_of(component.sampling[a]))
+        {
+            return Err(wrong(
+                "sampling factors that are no multiples of each other",
+            ));
         }
     }
     Ok(frame)
@@ -349,7 +360,10 @@ fn scan(
     header: &Header,
     wrong: impl Fn(&'static str) -> JpegError,
 ) -> Result<Scan, JpegError> {
-    let frame = header.frame.as_ref().ok_or_else(|| wrong("no frame header before it"))?;
+    let frame = header
+        .frame
+        .as_ref()
+        .ok_or_else(|| wrong("no frame header before it"))?;
     let length = "length does not fit the number of components";
     let (&count, rest) = data.split_first().ok_or_else(|| wrong(length))?;
     let count = usize::from(count);
@@ -371,9 +385,11 @@ fn scan(
     for (i, spec) in specs.as_chunks::<2>().0.iter().enumerate() {
         let earlier = &scan.components[..i];
         // Of components with the same id, each is taken once.
-        let found = frame.components().iter().enumerate().find(|(index, c)| {
-            c.id == spec[0] && earlier.iter().all(|e| e.index != *index)
-        });
+        let found = frame
+            .components()
+            .iter()
+            .enumerate()
+            .find(|(index, c)| c.id == spec[0] && earlier.iter().all(|e| e.index != *index));
         let (index, component) = found.ok_or_else(|| wrong("a component that is not there"))?;
         blocks += component.sampling[0] * component.sampling[1];
         scan.components[i] = ScanComponent {
@@ -437,7 +453,8 @@ fn huffman_tables(
         let slot = slots.get_mut(usize::from(kind & 15));
         let slot = slot.ok_or_else(|| wrong("a Huffman table number above 3"))?;
         let definition = Definition::new(lengths, symbols);
-        *slot = Some(definition.ok_or_else(|| wrong("Huffman codes that do not fit their lengths"))?);
+        *slot =
+            Some(definition.ok_or_else(|| wrong("Huffman codes that do not fit their lengths"))?);
         data = rest;
     }
     Ok(())

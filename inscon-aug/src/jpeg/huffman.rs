@@ -174,6 +174,7 @@ impl Table {
             Use::Ac if symbol == 0xf0 => Entry::new(length, 16, 0),
             Use::Ac if size == 0 => Entry::new(length, END, 0),
             Use::Ac => Entry::new(length + size, run + 1, value),
+            Use::Band if symbol == 0 => Entry::new(length, END, 0),
             Use::Band if size == 0 && run < 15 => Entry::NONE,
             Use::Band => Entry::new(length + size, run + 1, value),
         }
@@ -379,7 +380,10 @@ mod tests {
         assert!(found > 50_000, "{found} of 65536 are short");
         // 1010 is the end of block, 11111111001 a run of 15 zeros and one more.
         assert_eq!(table.entry(0b1010 << 60), Entry::new(4, END, 0));
-        assert_eq!(table.long_entry(0b111_1111_1001 << 53), Entry::new(11, 16, 0));
+        assert_eq!(
+            table.long_entry(0b111_1111_1001 << 53),
+            Entry::new(11, 16, 0)
+        );
         // Only ones are no code.
         assert_eq!(table.long_entry(u64::MAX), Entry::NONE);
     }

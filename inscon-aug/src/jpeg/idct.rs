@@ -79,7 +79,11 @@ const fn matrix<const S: usize, const H: usize>(
     while u < 8 {
         let mut y = 0;
         while y < H {
-            let value = if u % 2 == 0 { even[u / 2][y] } else { odd[u / 2][y] };
+            let value = if u % 2 == 0 {
+                even[u / 2][y]
+            } else {
+                odd[u / 2][y]
+            };
             all[u][y] = value;
             all[u][S - 1 - y] = if u % 2 == 0 { value } else { -value };
             y += 1;

@@ -81,7 +81,9 @@ impl Lanes for pulp::x86::V3 {
             let a = self.avx2._mm256_shuffle_epi8(a, pulp::cast(of_a));
             let b = self.avx2._mm256_shuffle_epi8(b, pulp::cast(of_b));
             let c = self.avx2._mm256_shuffle_epi8(c, pulp::cast(of_c));
-            let all = self.avx2._mm256_or_si256(self.avx2._mm256_or_si256(a, b), c);
+            let all = self
+                .avx2
+                ._mm256_or_si256(self.avx2._mm256_or_si256(a, b), c);
             let halves: [[u8; 16]; 2] = pulp::cast(all);
             out[k] = halves[0];
             out[k + 3] = halves[1];

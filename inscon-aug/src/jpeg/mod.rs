@@ -32,12 +32,14 @@
 //! ```
 
 mod bits;
+mod coefficients;
 mod error;
 mod header;
 mod huffman;
 mod idct;
 mod lanes;
 mod output;
+mod passes;
 mod plan;
 mod scan;
 
@@ -48,6 +50,7 @@ use pulp::Arch;
 pub use error::JpegError;
 
 use bits::ScanData;
+use coefficients::Coefficients;
 use header::{Frame, Header, Part, Process, Reader, Scan};
 use huffman::{Tables, Use};
 use output::Output;
@@ -62,6 +65,7 @@ pub struct JpegDecoder {
     header: Header,
     tables: Tables,
     data: ScanData,
+    coefficients: Coefficients,
     output: Output,
 }
 
@@ -81,6 +85,7 @@ impl JpegDecoder {
             header: Header::new(),
             tables: Tables::default(),
             data: ScanData::default(),
+            coefficients: Coefficients::new(),
             output: Output::new(),
         }
     }
@@ -96,7 +101,7 @@ impl JpegDecoder {
     /// Bytes that the decoder's buffers hold: constant once the largest image has been seen.
     #[must_use]
     pub fn buffer_size(&self) -> usize {
-        self.data.capacity() + self.output.capacity()
+        self.data.capacity() + self.coefficients.capacity() + self.output.capacity()
     }
 
     /// Reads a file up to its first scan.
@@ -187,7 +192,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         y: Range<u32>,
         denominator: u32,
     ) -> Result<JpegPixels<'d>, JpegError> {
-        assert!(matches!(denominator, 1 | 2 | 4 | 8), "denominator {denominator}");
+        assert!(
+            matches!(denominator, 1 | 2 | 4 | 8),
+            "denominator {denominator}"
+        );
         let reduce = |range: Range<u32>, size: u32| {
             let start = range.start.min(size - 1);
             let end = range.end.clamp(start + 1, size);
@@ -199,9 +207,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         if self.frame.process == Process::Progressive
             || self.scan.components().len() < self.frame.count
         {
-            return Err(JpegError::Unsupported("several scans"));
+            self.decode_scans(&plan)?;
+        } else {
+            self.decode_scan(&plan)?;
         }
-        self.decode_sequential(&plan)?;
         let output = &self.decoder.output;
         Ok(JpegPixels {
             pixels: output.pixels(&plan),
@@ -212,7 +221,8 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         })
     }
 
-    fn decode_sequential(&mut self, plan: &Plan) -> Result<(), JpegError> {
+    /// An image in one scan.
+    fn decode_scan(&mut self, plan: &Plan) -> Result<(), JpegError> {
         let JpegDecoder {
             arch,
             header,
@@ -230,11 +240,7 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             tables.prepare(Use::Ac, component.ac, &header.ac, skipping)?;
         }
         output.start(plan, quantization(header, &self.frame)?);
-        let mcus = plan.mcus.map(|n| n as usize);
-        let segments = match header.restart_interval as usize {
-            0 => 1,
-            interval => (mcus[0] * mcus[1]).div_ceil(interval),
-        };
+        let segments = segments(plan.mcus, header.restart_interval);
         self.reader.position = data.load(self.reader.bytes, self.reader.position, segments)?;
         Sequential {
             plan,
@@ -255,6 +261,59 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             }),
         }
     }
+
+    /// An image in several scans.
+    fn decode_scans(&mut self, plan: &Plan) -> Result<(), JpegError> {
+        let JpegDecoder {
+            arch,
+            limit,
+            header,
+            tables,
+            data,
+            coefficients,
+            output,
+        } = &mut *self.decoder;
+        let (frame, reader) = (&self.frame, &mut self.reader);
+        if frame.process == Process::Sequential {
+            header.add_standard_tables();
+        }
+        coefficients.start(frame, plan, *limit)?;
+        let wrong = |marker, position, what| JpegError::Segment {
+            marker,
+            position,
+            what,
+        };
+        let mut scan = self.scan;
+        loop {
+            let announced = coefficients.announce(header, frame, &scan);
+            announced.map_err(|what| wrong(0xda, reader.position, what))?;
+            let mcus = match scan.components() {
+                [component] => frame.blocks(component.index),
+                _ => plan.mcus,
+            };
+            let segments = segments(mcus, header.restart_interval);
+            reader.position = data.load(reader.bytes, reader.position, segments)?;
+            coefficients.read(*arch, (frame, plan, &scan), (header, tables), data)?;
+            match reader.next_part(header)? {
+                Part::Scan(next) => scan = next,
+                Part::End => break,
+            }
+        }
+        let missing = "the image ends before each component had a scan and a quantisation table";
+        let quantization = coefficients.quantization(frame);
+        let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.position, missing))?;
+        output.start(plan, quantization);
+        coefficients.finish(*arch, plan, header.color(frame), output);
+        Ok(())
+    }
+}
+
+/// Segments between restart markers of a scan of so many MCUs across and down.
+fn segments(mcus: [u32; 2], interval: u32) -> usize {
+    match interval as usize {
+        0 => 1,
+        interval => (mcus[0] as usize * mcus[1] as usize).div_ceil(interval),
+    }
 }
 
 /// The quantisation table of each component.
@@ -263,10 +322,12 @@ fn quantization<'h>(header: &'h Header, frame: &Frame) -> Result<[&'h [u16; 64];
     for (table, component) in tables.iter_mut().zip(frame.components()) {
         let index = component.quantization;
         let slot = header.quantization.get(usize::from(index));
-        *table = slot.and_then(|s| s.as_ref()).ok_or(JpegError::MissingTable {
-            kind: "quantisation",
-            index,
-        })?;
+        *table = slot
+            .and_then(|s| s.as_ref())
+            .ok_or(JpegError::MissingTable {
+                kind: "quantisation",
+                index,
+            })?;
     }
     Ok(tables)
 }

@@ -88,9 +88,15 @@ impl Output {
     /// Makes ready for the first row of MCUs; `quantization` is one table for each component.
     pub(super) fn start(&mut self, plan: &Plan, quantization: [&[u16; 64]; 3]) {
         let width = plan.x.len().next_multiple_of(CHUNK) + CHUNK;
-        for ((strip, plan), table) in self.strips.iter_mut().zip(plan.components()).zip(quantization) {
+        for ((strip, plan), table) in self
+            .strips
+            .iter_mut()
+            .zip(plan.components())
+            .zip(quantization)
+        {
             strip.quantization = stored_quantization(table);
-            strip.stride = (plan.columns.len() * plan.side as usize).next_multiple_of(CHUNK) + CHUNK;
+            strip.stride =
+                (plan.columns.len() * plan.side as usize).next_multiple_of(CHUNK) + CHUNK;
             let rows = (plan.sampling[1] * plan.side + 1) as usize;
             reserve(&mut strip.samples, strip.stride * rows);
             if plan.upsample != Upsample::None {
@@ -130,7 +136,10 @@ impl Output {
     /// Makes the pixels that the MCUs of row `mcu_row` and those before allow.
     pub(super) fn finish_mcu_row(&mut self, arch: Arch, plan: &Plan, color: Color, mcu_row: u32) {
         let after = mcu_row + 1;
-        let waiting = plan.components().iter().any(|c| c.upsample.needs_neighbour_rows());
+        let waiting = plan
+            .components()
+            .iter()
+            .any(|c| c.upsample.needs_neighbour_rows());
         let end = if after >= plan.mcu_rows.end {
             plan.y.end
         } else {
@@ -159,7 +168,8 @@ impl Output {
     /// Bytes in all buffers.
     pub(super) fn capacity(&self) -> usize {
         let strips = self.strips.iter();
-        let strips = strips.map(|s| s.samples.capacity() + s.row.capacity() + 2 * s.sums.capacity());
+        let strips =
+            strips.map(|s| s.samples.capacity() + s.row.capacity() + 2 * s.sums.capacity());
         self.pixels.capacity() + strips.sum::<usize>()
     }
 }
@@ -313,7 +323,11 @@ fn ycc_to_rgb([y, cb, cr]: [[u8; CHUNK]; 3]) -> [[u8; CHUNK]; 3] {
     };
     let mut rgb = [[0; CHUNK]; 3];
     for i in 0..CHUNK {
-        let [y, cb, cr] = [i16::from(y[i]), i16::from(cb[i]) - 128, i16::from(cr[i]) - 128];
+        let [y, cb, cr] = [
+            i16::from(y[i]),
+            i16::from(cb[i]) - 128,
+            i16::from(cr[i]) - 128,
+        ];
         let red = y + cr + product(cr, 26345);
         let green = (i32::from(cb) * -22554 + i32::from(cr) * 18734 + (1 << 15)) >> 16;
         let green = y + green as i16 - cr;
@@ -342,7 +356,8 @@ mod tests {
                     let red = (91881 * cr + HALF) >> 16;
                     let green = (-22554 * cb - 46802 * cr + HALF) >> 16;
                     let blue = (116_130 * cb + HALF) >> 16;
-                    let expected = [red, green, blue].map(|v| (i32::from(y) + v).clamp(0, 255) as u8);
+                    let expected =
+                        [red, green, blue].map(|v| (i32::from(y) + v).clamp(0, 255) as u8);
                     assert_eq!([rgb[0][i], rgb[1][i], rgb[2][i]], expected, "{y} {cb} {cr}");
                 }
             }

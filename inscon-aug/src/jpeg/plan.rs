@@ -64,11 +64,6 @@ pub(super) struct Plan {
     pub(super) mcu_height: u32,
 }
 
-/// Width and height of an image of `size` reduced by `denominator`.
-pub(super) fn reduced(size: [u32; 2], denominator: u32) -> [u32; 2] {
-    size.map(|s| s.div_ceil(denominator))
-}
-
 impl Plan {
     /// Columns `x` and rows `y` of the image reduced by `denominator` (1, 2, 4 or 8), neither
     /// empty, both within it.
@@ -79,7 +74,10 @@ impl Plan {
             let sampling = frame.components[index].sampling.map(u32::from);
             // As libjpeg: rather a larger inverse transform than upsampling.
             let mut own = side;
-            while own < 8 && [0, 1].iter().all(|&a| (max[a] * side).is_multiple_of(sampling[a] * own * 2))
+            while own < 8
+                && [0, 1]
+                    .iter()
+                    .all(|&a| (max[a] * side).is_multiple_of(sampling[a] * own * 2))
             {
                 own *= 2;
             }

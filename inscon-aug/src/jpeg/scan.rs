@@ -16,6 +16,7 @@ use super::plan::Plan;
 pub(super) enum Fault {
     Code,
     Run,
+    Size,
     Overrun,
     Segment,
 }
@@ -25,6 +26,7 @@ impl Fault {
         let what = match self {
             Self::Code => "no such Huffman code",
             Self::Run => "a run beyond the end of its block",
+            Self::Size => "a new coefficient of more than one bit in a refining scan",
             Self::Overrun => "the data end before it",
             Self::Segment => "a restart marker is missing",
         };
@@ -50,7 +52,7 @@ pub(super) fn next_entry(bits: &mut Bits<'_>, table: &Table) -> Result<Entry, Fa
 /// Reads a block to `block`, which is zero, and returns the last coefficient in zigzag order that
 /// may be other than zero.
 #[inline(always)]
-fn read_block(
+pub(super) fn read_block(
     bits: &mut Bits<'_>,
     dc: &Table,
     ac: &Table,
@@ -192,7 +194,8 @@ impl Run for Row<'_, '_> {
 
     #[inline(always)]
     fn run(self, lanes: impl Lanes) -> Self::Output {
-        self.of.row(lanes, self.blocks, self.mcu_row, self.state, self.output)
+        self.of
+            .row(lanes, self.blocks, self.mcu_row, self.state, self.output)
     }
 }
 
@@ -202,7 +205,10 @@ impl<'a> Sequential<'a> {
         let mut blocks = [None; 10];
         let mut free = blocks.iter_mut();
         for component in self.scan.components() {
-            let tables = self.tables.dc(component.dc).zip(self.tables.ac(component.ac));
+            let tables = self
+                .tables
+                .dc(component.dc)
+                .zip(self.tables.ac(component.ac));
             let (dc, ac) = tables.ok_or(JpegError::MissingTable {
                 kind: "Huffman",
                 index: component.dc,
@@ -236,7 +242,10 @@ impl<'a> Sequential<'a> {
 
     /// The beginning of a segment, whose first MCU is `mcu`.
     fn enter(&self, segment: usize, mcu: u64) -> Result<State<'a>, JpegError> {
-        let range = self.data.segment(segment).ok_or_else(|| Fault::Segment.at(mcu))?;
+        let range = self
+            .data
+            .segment(segment)
+            .ok_or_else(|| Fault::Segment.at(mcu))?;
         let left = match self.restart_interval {
             0 => u64::MAX,
             interval => u64::from(interval),
