@@ -214,7 +214,7 @@ impl<'a> Sequential<'a> {
                 index: component.dc,
             })?;
             let [width, height] = self.plan.components[component.index].sampling;
-            for (block, i) in free.by_ref().zip(0..width * height) {
+            for (i, block) in (0..width * height).zip(free.by_ref()) {
                 *block = Some(McuBlock {
                     component: component.index,
                     place: [i % width, i / width],
