@@ -124,6 +124,21 @@ impl<'a> Bits<'a> {
         self.count -= bits;
     }
 
+    /// Goes back by some bits.
+    #[inline(never)]
+    pub(super) fn rewind(self, bits: u32) -> Self {
+        let position = 8 * self.at - self.count as usize - bits as usize;
+        let mut earlier = Self {
+            at: position / 8,
+            buffer: 0,
+            count: 0,
+            ..self
+        };
+        earlier.refill();
+        earlier.consume(position as u32 % 8);
+        earlier
+    }
+
     /// Takes 1 to 16 bits that are in the buffer.
     #[inline(always)]
     pub(super) fn take(&mut self, bits: u32) -> u32 {
@@ -199,6 +214,8 @@ mod tests {
             });
             assert_eq!(bits.take(n), expected, "bit {at}");
             at += n as usize;
+            let mut earlier = bits.rewind(n);
+            assert_eq!(earlier.take(n), expected, "bit {at}, again");
         }
         assert!(!bits.overrun());
         bits.refill();

@@ -131,12 +131,12 @@ impl Coefficients {
         let (dc, refine) = (scan.band[0] == 0, scan.high > 0);
         for component in scan.components() {
             if sequential || dc && !refine {
-                tables.prepare(Use::Dc, component.dc, &header.dc, false)?;
+                tables.prepare(Use::Dc, component.dc, &header.dc)?;
             }
             if sequential {
-                tables.prepare(Use::Ac, component.ac, &header.ac, false)?;
+                tables.prepare(Use::Ac, component.ac, &header.ac)?;
             } else if !dc {
-                tables.prepare(Use::Band, component.ac, &header.ac, false)?;
+                tables.prepare(Use::Band, component.ac, &header.ac)?;
             }
         }
         let walk = Walk {

@@ -1,12 +1,12 @@
 //! Huffman tables in the form in which they are read: several fields, or several symbols, by one
 //! look-up.
 
+use std::ops::Range;
+
 use super::JpegError;
 
 /// Bits by which [`Table::entry`] is looked up.
 const LOOKUP: u32 = 10;
-/// Bits by which [`Table::skip`] is looked up.
-const SKIP: u32 = 12;
 /// The step of an end of block: beyond every run.
 pub(super) const END: u32 = 128;
 
@@ -83,17 +83,55 @@ impl Entry {
     }
 }
 
+/// One or two entries of an AC table, by one look-up. Of one, the second has its value and no step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair(u64);
+
+impl Pair {
+    /// No such code, or one that the look-up does not hold.
+    pub(super) const NONE: Self = Self(0);
+
+    fn new(first: Entry, second: Option<Entry>) -> Self {
+        let length = first.length() + second.map_or(0, Entry::length);
+        let step = second.map_or(0, Entry::step);
+        let value = second.unwrap_or(first).value();
+        let low = length | first.length() << 8 | first.step() << 16 | step << 24;
+        let high = first.value() as u16 as u32 | (value as u32) << 16;
+        Self(u64::from(low) | u64::from(high) << 32)
+    }
+
+    /// Bits of both.
+    #[inline(always)]
+    pub(super) fn length(self) -> u32 {
+        self.0 as u32 & 0xff
+    }
+
+    /// Bits of the second.
+    #[inline(always)]
+    pub(super) fn second_length(self) -> u32 {
+        self.length() - (self.0 as u32 >> 8 & 0xff)
+    }
+
+    #[inline(always)]
+    pub(super) fn steps(self) -> [u32; 2] {
+        [self.0 as u32 >> 16 & 0xff, self.0 as u32 >> 24]
+    }
+
+    #[inline(always)]
+    pub(super) fn values(self) -> [i16; 2] {
+        [(self.0 >> 32) as i16, (self.0 >> 48) as i16]
+    }
+}
+
 /// A Huffman table, ready to be read by.
 pub(super) struct Table {
     definition: Definition,
     purpose: Use,
     entries: [Entry; 1 << LOOKUP],
+    /// Of tables for [`Use::Ac`].
+    pairs: [Pair; 1 << LOOKUP],
     /// Symbol and length (low byte) of codes of up to [`LOOKUP`] bits; 0 for longer ones.
     short: [u16; 1 << LOOKUP],
-    /// Of AC tables: length (low byte) and steps of as many whole symbols as fit in [`SKIP`] bits.
-    skips: [u16; 1 << SKIP],
-    /// Whether `skips` is filled.
-    skips_ready: bool,
     /// First 16 bits behind all codes of each length; a code's number is its bits plus the offset.
     limits: [u32; 17],
     offsets: [i32; 17],
@@ -105,9 +143,8 @@ impl Table {
             definition,
             purpose,
             entries: [Entry::NONE; 1 << LOOKUP],
+            pairs: [Pair::NONE; 1 << LOOKUP],
             short: [0; 1 << LOOKUP],
-            skips: [0; 1 << SKIP],
-            skips_ready: false,
             limits: [0; 17],
             offsets: [0; 17],
         });
@@ -116,7 +153,6 @@ impl Table {
     }
 
     fn fill(&mut self) {
-        self.skips_ready = false;
         let (mut code, mut index) = (0u32, 0i32);
         for length in 1..=16 {
             let count = self.definition.lengths[length - 1];
@@ -126,7 +162,6 @@ impl Table {
             self.limits[length] = code << (16 - length);
             code <<= 1;
         }
-        self.short.fill(0);
         let (mut at, mut index) = (0, 0);
         for length in 1..=LOOKUP {
             for _ in 0..self.definition.lengths[length as usize - 1] {
@@ -134,33 +169,47 @@ impl Table {
                 index += 1;
                 let next = at + (1 << (LOOKUP - length));
                 self.short[at..next].fill(u16::from(symbol) << 8 | length as u16);
+                self.fill_entries(at..next, symbol, length);
                 at = next;
             }
         }
-        for (bits, short) in self.short.iter().enumerate() {
-            let (symbol, length) = ((short >> 8) as u8, u32::from(short & 0xff));
-            let entry = self.read(symbol, length, (bits as u64) << (64 - LOOKUP));
-            let fits = length > 0 && entry.length() <= LOOKUP;
-            self.entries[bits] = if fits { entry } else { Entry::NONE };
+        self.short[at..].fill(0);
+        self.entries[at..].fill(Entry::NONE);
+        if self.purpose == Use::Ac {
+            self.fill_pairs();
         }
     }
 
-    /// Several symbols at once, of AC tables.
-    fn fill_skips(&mut self) {
-        self.skips_ready = true;
-        for bits in 0..1u64 << SKIP {
-            let (mut length, mut steps) = (0, 0);
-            // Beyond 63 steps a block is over, end or not.
-            while steps < 64 {
-                let rest = bits << (64 - SKIP) << length;
-                let entry = self.entry(rest);
-                if entry == Entry::NONE || length + entry.length() > SKIP {
-                    break;
-                }
-                length += entry.length();
-                steps += entry.step();
+    /// The entries that begin with a code of `length` bits.
+    fn fill_entries(&mut self, range: Range<usize>, symbol: u8, length: u32) {
+        let start = range.start;
+        let entry = |at: usize| self.read(symbol, length, (at as u64) << (64 - LOOKUP));
+        let first = entry(start);
+        let entries = if first.length() <= LOOKUP && first != Entry::NONE {
+            // Bits behind the symbol's own change nothing.
+            let same = 1 << (LOOKUP - first.length());
+            for at in range.clone().step_by(same) {
+                let entry = self.read(symbol, length, (at as u64) << (64 - LOOKUP));
+                self.entries[at..at + same].fill(entry);
             }
-            self.skips[bits as usize] = (steps << 8 | length) as u16;
+            return;
+        } else {
+            &mut self.entries[range]
+        };
+        entries.fill(Entry::NONE);
+    }
+
+    fn fill_pairs(&mut self) {
+        for (bits, (pair, &first)) in self.pairs.iter_mut().zip(&self.entries).enumerate() {
+            *pair = Pair::NONE;
+            if first == Entry::NONE {
+                continue;
+            }
+            let second = self.entries[bits << first.length() & ((1 << LOOKUP) - 1)];
+            let fits = second != Entry::NONE
+                && first.length() + second.length() <= LOOKUP
+                && first.step() != END;
+            *pair = Pair::new(first, fits.then_some(second));
         }
     }
 
@@ -186,10 +235,25 @@ impl Table {
         self.entries[(buffer >> (64 - LOOKUP)) as usize]
     }
 
-    /// The same, however long; of `buffer`, 31 bits must be there. [`Entry::NONE`] for what is no
-    /// code.
-    #[inline(never)]
+    /// The symbol, or the two symbols, at the top of `buffer`, if all is short.
+    #[inline(always)]
+    pub(super) fn pair(&self, buffer: u64) -> Pair {
+        self.pairs[(buffer >> (64 - LOOKUP)) as usize]
+    }
+
+    /// The symbol at the top of `buffer` with the bits behind it, however long; of `buffer`, 31
+    /// bits must be there. [`Entry::NONE`] for what is no code.
+    #[inline(always)]
     pub(super) fn long_entry(&self, buffer: u64) -> Entry {
+        let short = self.short[(buffer >> (64 - LOOKUP)) as usize];
+        if short != 0 {
+            return self.read((short >> 8) as u8, u32::from(short & 0xff), buffer);
+        }
+        self.long_code(buffer)
+    }
+
+    #[inline(never)]
+    fn long_code(&self, buffer: u64) -> Entry {
         match self.symbol(buffer) {
             Some((symbol, length)) => self.read(symbol, length, buffer),
             None => Entry::NONE,
@@ -213,13 +277,6 @@ impl Table {
         }
         None
     }
-
-    /// Length and steps of the whole symbols in the next bits; length 0 where the first is longer.
-    #[inline(always)]
-    pub(super) fn skip(&self, buffer: u64) -> (u32, u32) {
-        let skip = u32::from(self.skips[(buffer >> (64 - SKIP)) as usize]);
-        (skip & 0xff, skip >> 8)
-    }
 }
 
 /// The signed value of the top `size` bits.
@@ -241,13 +298,12 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Makes table `index` ready; `skipping` where [`Table::skip`] will be asked.
+    /// Makes table `index` ready.
     pub(super) fn prepare(
         &mut self,
         purpose: Use,
         index: u8,
         definitions: &[Option<Definition>; 4],
-        skipping: bool,
     ) -> Result<(), JpegError> {
         let kind = if purpose == Use::Dc { "DC" } else { "AC" };
         let missing = JpegError::MissingTable { kind, index };
@@ -264,19 +320,14 @@ impl Tables {
         } else {
             &mut self.ac
         };
-        let table = match &mut tables[slot] {
+        match &mut tables[slot] {
+            Some(table) if table.purpose == purpose && table.definition == *definition => {}
             Some(table) => {
-                if table.purpose != purpose || table.definition != *definition {
-                    table.purpose = purpose;
-                    table.definition.clone_from(definition);
-                    table.fill();
-                }
-                table
+                table.purpose = purpose;
+                table.definition.clone_from(definition);
+                table.fill();
             }
-            empty => empty.insert(Table::new(definition.clone(), purpose)),
-        };
-        if skipping && !table.skips_ready {
-            table.fill_skips();
+            empty => *empty = Some(Table::new(definition.clone(), purpose)),
         }
         Ok(())
     }
@@ -389,20 +440,27 @@ mod tests {
     }
 
     #[test]
-    fn skipping_is_reading_several_symbols() {
-        let mut table = standard_ac();
-        table.fill_skips();
-        for bits in 0..1u64 << 12 {
-            let buffer = bits << 52;
-            let (length, steps) = table.skip(buffer);
-            let (mut at, mut step) = (0, 0);
-            while at < length {
-                let entry = table.long_entry(buffer << at);
-                at += entry.length();
-                step += entry.step();
+    fn a_pair_is_two_entries() {
+        let table = standard_ac();
+        let mut pairs = 0;
+        for bits in 0..1u64 << LOOKUP {
+            let buffer = bits << (64 - LOOKUP);
+            let pair = table.pair(buffer);
+            if pair == Pair::NONE {
+                continue;
             }
-            assert_eq!((at, step), (length, steps), "{bits:012b}");
+            let first = table.long_entry(buffer);
+            let mut expected = Pair::new(first, None);
+            if pair.second_length() > 0 {
+                pairs += 1;
+                let second = table.long_entry(buffer << first.length());
+                assert_eq!(pair.steps(), [first.step(), second.step()]);
+                assert_eq!(pair.values().map(i32::from), [first.value(), second.value()]);
+                expected = Pair::new(first, Some(second));
+            }
+            assert_eq!(pair, expected, "{bits:010b}");
         }
+        assert!(pairs > 400, "{pairs} pairs");
     }
 
     #[test]

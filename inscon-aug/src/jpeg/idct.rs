@@ -16,7 +16,7 @@ use super::lanes::Lanes;
 pub(super) const PLACES: [u8; 256] = places();
 
 /// A stored block, with room for what lies beyond it.
-pub(super) type Block = [i16; 128];
+pub(super) type Block = [i16; 256];
 
 const fn places() -> [u8; 256] {
     let mut places = [64; 256];

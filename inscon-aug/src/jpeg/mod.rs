@@ -232,12 +232,9 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             ..
         } = &mut *self.decoder;
         header.add_standard_tables();
-        let whole = [0, 1].map(|a| 0..plan.mcus[a]);
-        let skipping = [&plan.mcu_columns, &plan.mcu_rows] != [&whole[0], &whole[1]]
-            || plan.components().iter().any(|c| c.side == 1);
         for component in self.scan.components() {
-            tables.prepare(Use::Dc, component.dc, &header.dc, false)?;
-            tables.prepare(Use::Ac, component.ac, &header.ac, skipping)?;
+            tables.prepare(Use::Dc, component.dc, &header.dc)?;
+            tables.prepare(Use::Ac, component.ac, &header.ac)?;
         }
         output.start(plan, quantization(header, &self.frame)?);
         let segments = segments(plan.mcus, header.restart_interval);
@@ -249,7 +246,6 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             color: header.color(&self.frame),
             tables,
             data,
-            skipping,
         }
         .decode(*arch, output)?;
         match self.reader.next_part(header)? {

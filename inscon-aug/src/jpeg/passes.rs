@@ -44,7 +44,7 @@ impl<'t> Whole<'t> {
         Self {
             tables: own,
             predictions: [0; 3],
-            block: [0; 128],
+            block: [0; 256],
         }
     }
 }

@@ -5,7 +5,7 @@ use pulp::Arch;
 use super::JpegError;
 use super::bits::{Bits, ScanData};
 use super::header::{Color, Scan};
-use super::huffman::{END, Entry, Table, Tables};
+use super::huffman::{END, Entry, Pair, Table, Tables};
 use super::idct::{Block, PLACES};
 use super::lanes::{Lanes, Run, dispatch};
 use super::output::Output;
@@ -49,6 +49,26 @@ pub(super) fn next_entry(bits: &mut Bits<'_>, table: &Table) -> Result<Entry, Fa
     Ok(entry)
 }
 
+/// Where the coefficients go that are read.
+pub(super) trait Target {
+    fn set(&mut self, k: u32, value: i16);
+}
+
+impl Target for Block {
+    #[inline(always)]
+    fn set(&mut self, k: u32, value: i16) {
+        self[usize::from(PLACES[usize::from(k as u8)])] = value;
+    }
+}
+
+/// Nowhere.
+struct Skipped;
+
+impl Target for Skipped {
+    #[inline(always)]
+    fn set(&mut self, _: u32, _: i16) {}
+}
+
 /// Reads a block to `block`, which is zero, and returns the last coefficient in zigzag order that
 /// may be other than zero.
 #[inline(always)]
@@ -57,92 +77,60 @@ pub(super) fn read_block(
     dc: &Table,
     ac: &Table,
     prediction: &mut i32,
-    block: &mut Block,
+    block: &mut impl Target,
 ) -> Result<u32, Fault> {
     let entry = next_entry(bits, dc)?;
     *prediction = prediction.wrapping_add(entry.value());
-    block[0] = *prediction as i16;
+    block.set(0, *prediction as i16);
     let mut k = 0;
-    let mut step;
     'block: loop {
         bits.refill();
-        let mut entry = ac.entry(bits.buffer);
-        if entry == Entry::NONE {
-            entry = ac.long_entry(bits.buffer);
+        let mut pair = ac.pair(bits.buffer);
+        if pair == Pair::NONE {
+            let entry = ac.long_entry(bits.buffer);
             if entry == Entry::NONE {
                 return Err(Fault::Code);
             }
             bits.consume(entry.length());
-            step = entry.step();
-            k += step;
-            block[usize::from(PLACES[k as usize & 255] & 127)] = entry.value() as i16;
+            k += entry.step();
+            block.set(k, entry.value() as i16);
             if k >= 63 {
-                break 'block;
+                return match (k, entry.step()) {
+                    (63, _) => Ok(63),
+                    (_, END) => Ok(k - END),
+                    _ => Err(Fault::Run),
+                };
             }
             continue 'block;
         }
         // Each takes 10 bits at most, and 56 are there.
         for _ in 0..4 {
-            bits.consume(entry.length());
-            step = entry.step();
-            k += step;
-            block[usize::from(PLACES[k as usize & 255] & 127)] = entry.value() as i16;
+            bits.consume(pair.length());
+            let [first, second] = pair.steps();
+            let between = k + first;
+            k = between + second;
+            block.set(between, pair.values()[0]);
+            block.set(k, pair.values()[1]);
             if k >= 63 {
-                break 'block;
+                return match (between, first, second) {
+                    (63, _, 0) => Ok(63),
+                    (63, ..) => {
+                        // The second symbol is the next block's.
+                        *bits = bits.rewind(pair.second_length());
+                        Ok(63)
+                    }
+                    (_, END, _) => Ok(between - END),
+                    (0..63, _, END) => Ok(between),
+                    (0..63, ..) if k == 63 => Ok(63),
+                    _ => Err(Fault::Run),
+                };
             }
-            entry = ac.entry(bits.buffer);
-            if entry == Entry::NONE {
+            pair = ac.pair(bits.buffer);
+            if pair == Pair::NONE {
                 continue 'block;
             }
         }
     }
-    if k == 63 {
-        Ok(63)
-    } else if step == END {
-        Ok(k - END)
-    } else {
-        Err(Fault::Run)
-    }
-}
-
-/// Passes over a block but for its DC coefficient, which is returned.
-#[inline(always)]
-fn skip_block(
-    bits: &mut Bits<'_>,
-    dc: &Table,
-    ac: &Table,
-    prediction: &mut i32,
-) -> Result<i16, Fault> {
-    let entry = next_entry(bits, dc)?;
-    *prediction = prediction.wrapping_add(entry.value());
-    let mut k = 0;
-    'block: loop {
-        bits.refill();
-        // Each takes 12 bits at most.
-        for _ in 0..4 {
-            let (length, step) = ac.skip(bits.buffer);
-            let next = k + step;
-            if length > 0 && next < 63 {
-                bits.consume(length);
-                k = next;
-            } else if length > 0 && (END..END + 63).contains(&next) {
-                bits.consume(length);
-                break 'block;
-            } else {
-                // A long symbol, or one of several reaches the end of the block.
-                let step = next_entry(bits, ac)?.step();
-                k += step;
-                if k == 63 || step == END {
-                    break 'block;
-                }
-                if k > 63 {
-                    return Err(Fault::Run);
-                }
-                continue 'block;
-            }
-        }
-    }
-    Ok(*prediction as i16)
 }
 
 /// A block of an MCU.
@@ -176,8 +164,6 @@ pub(super) struct Sequential<'a> {
     pub(super) color: Color,
     pub(super) tables: &'a Tables,
     pub(super) data: &'a ScanData,
-    /// Whether the tables can skip.
-    pub(super) skipping: bool,
 }
 
 /// One row of MCUs.
@@ -284,7 +270,7 @@ impl<'a> Sequential<'a> {
     ) -> Result<(), JpegError> {
         let plan = self.plan;
         let mut bits = state.bits;
-        let mut block: Block = [0; 128];
+        let mut block: Block = [0; 256];
         for mcu_column in 0..plan.mcus[0] {
             let mcu = || u64::from(mcu_row) * u64::from(plan.mcus[0]) + u64::from(mcu_column);
             if state.left == 0 {
@@ -302,14 +288,13 @@ impl<'a> Sequential<'a> {
                 let x = mcu_column * of.sampling[0] + b.place[0];
                 let y = mcu_row * of.sampling[1] + b.place[1];
                 let needed = needed && of.columns.contains(&x) && of.rows.contains(&y);
-                let read = if self.skipping && !(needed && of.side > 1) {
-                    skip_block(&mut bits, b.dc, b.ac, prediction).map(|dc| {
-                        block[0] = dc;
-                        0
-                    })
-                } else {
+                let read = if needed && of.side > 1 {
                     block[..64].fill(0);
                     read_block(&mut bits, b.dc, b.ac, prediction, &mut block)
+                } else {
+                    let read = read_block(&mut bits, b.dc, b.ac, prediction, &mut Skipped);
+                    block[0] = *prediction as i16;
+                    read
                 };
                 let last = read.map_err(|fault| fault.at(mcu()))?;
                 if needed && let Some(block) = block.first_chunk() {
