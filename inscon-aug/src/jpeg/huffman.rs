@@ -1,11 +1,9 @@
 //! Huffman tables in the form in which they are read: several fields, or several symbols, by one
 //! look-up.
 
-use std::ops::Range;
-
 use super::JpegError;
 
-/// Bits by which [`Table::entry`] is looked up.
+/// Bits by which symbols are looked up.
 const LOOKUP: u32 = 10;
 /// The step of an end of block: beyond every run.
 pub(super) const END: u32 = 128;
@@ -54,72 +52,99 @@ pub(super) enum Use {
     Band,
 }
 
-/// A symbol with what follows it: `length` bits together, `step` coefficients further, `value`.
+/// A symbol: its length in bits, and for AC how many coefficients it goes on, to which it gives a
+/// value of how many bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry(u32);
+pub(super) struct Symbol {
+    pub(super) value: u8,
+    pub(super) length: u32,
+}
 
-impl Entry {
-    /// No such code, or one that the look-up does not hold.
-    pub(super) const NONE: Self = Self(0);
-
-    #[inline(always)]
-    fn new(length: u32, step: u32, value: i32) -> Self {
-        Self((value as u32) << 16 | step << 8 | length)
-    }
-
-    #[inline(always)]
-    pub(super) fn length(self) -> u32 {
-        self.0 & 0xff
-    }
-
+impl Symbol {
+    /// Of AC coefficients.
     #[inline(always)]
     pub(super) fn step(self) -> u32 {
-        self.0 >> 8 & 0xff
+        match self.value {
+            0xf0 => 16,
+            value if value & 15 == 0 => END,
+            value => u32::from(value >> 4) + 1,
+        }
     }
 
+    /// Bits of the value that follows.
     #[inline(always)]
-    pub(super) fn value(self) -> i32 {
-        self.0 as i32 >> 16
+    pub(super) fn size(self) -> u32 {
+        u32::from(self.value & 15)
     }
 }
 
-/// One or two entries of an AC table, by one look-up. Of one, the second has its value and no step.
+/// One or two AC symbols, by one look-up. The code of the last one and all of the one before lie in
+/// the bits that are looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pair(u64);
+
+/// The first step of a pair of only one symbol: to no coefficient.
+const NOWHERE: u32 = 0xc0;
 
 impl Pair {
     /// No such code, or one that the look-up does not hold.
     pub(super) const NONE: Self = Self(0);
 
-    fn new(first: Entry, second: Option<Entry>) -> Self {
-        let length = first.length() + second.map_or(0, Entry::length);
-        let step = second.map_or(0, Entry::step);
-        let value = second.unwrap_or(first).value();
-        let low = length | first.length() << 8 | first.step() << 16 | step << 24;
-        let high = first.value() as u16 as u32 | (value as u32) << 16;
-        Self(u64::from(low) | u64::from(high) << 32)
+    /// `before` is the symbol before the last one with its value.
+    fn new(before: Option<(Symbol, i32)>, last: Symbol) -> Self {
+        let (length, step, first, value) = match before {
+            Some((s, value)) => (s.length + s.size(), s.step(), s.step(), value),
+            None => (0, 0, NOWHERE, 0),
+        };
+        let start = length + last.length;
+        let bytes = [
+            (start + last.size()) as u8,
+            start as u8,
+            last.size() as u8,
+            first as u8,
+            (step + last.step()) as u8,
+            0,
+            value as u8,
+            (value >> 8) as u8,
+        ];
+        Self(u64::from_le_bytes(bytes))
     }
 
-    /// Bits of both.
+    /// Bits of all.
     #[inline(always)]
     pub(super) fn length(self) -> u32 {
         self.0 as u32 & 0xff
     }
 
-    /// Bits of the second.
+    /// Coefficients to the first of two; else out of the block.
     #[inline(always)]
-    pub(super) fn second_length(self) -> u32 {
-        self.length() - (self.0 as u32 >> 8 & 0xff)
+    pub(super) fn first_step(self) -> u32 {
+        self.0 as u32 >> 24
     }
 
+    /// Coefficients to the last one.
     #[inline(always)]
-    pub(super) fn steps(self) -> [u32; 2] {
-        [self.0 as u32 >> 16 & 0xff, self.0 as u32 >> 24]
+    pub(super) fn step(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xff
     }
 
+    /// The value of the first of two.
     #[inline(always)]
-    pub(super) fn values(self) -> [i16; 2] {
-        [(self.0 >> 32) as i16, (self.0 >> 48) as i16]
+    pub(super) fn first_value(self) -> i16 {
+        (self.0 >> 48) as i16
+    }
+
+    /// The value of the last one, of which the bits are in `buffer`, as at the look-up.
+    #[inline(always)]
+    pub(super) fn value(self, buffer: u64) -> i16 {
+        let start = self.0 as u32 >> 8;
+        let size = self.0 as u32 >> 16 & 15;
+        extend(buffer << (start & 63), size) as i16
+    }
+
+    /// Whether there are two.
+    pub(super) fn is_two(self) -> bool {
+        self.first_step() != NOWHERE
     }
 }
 
@@ -127,11 +152,10 @@ impl Pair {
 pub(super) struct Table {
     definition: Definition,
     purpose: Use,
-    entries: [Entry; 1 << LOOKUP],
-    /// Of tables for [`Use::Ac`].
-    pairs: [Pair; 1 << LOOKUP],
     /// Symbol and length (low byte) of codes of up to [`LOOKUP`] bits; 0 for longer ones.
     short: [u16; 1 << LOOKUP],
+    /// Of tables for [`Use::Ac`].
+    pairs: [Pair; 1 << LOOKUP],
     /// First 16 bits behind all codes of each length; a code's number is its bits plus the offset.
     limits: [u32; 17],
     offsets: [i32; 17],
@@ -142,9 +166,8 @@ impl Table {
         let mut table = Box::new(Self {
             definition,
             purpose,
-            entries: [Entry::NONE; 1 << LOOKUP],
-            pairs: [Pair::NONE; 1 << LOOKUP],
             short: [0; 1 << LOOKUP],
+            pairs: [Pair::NONE; 1 << LOOKUP],
             limits: [0; 17],
             offsets: [0; 17],
         });
@@ -169,125 +192,85 @@ impl Table {
                 index += 1;
                 let next = at + (1 << (LOOKUP - length));
                 self.short[at..next].fill(u16::from(symbol) << 8 | length as u16);
-                self.fill_entries(at..next, symbol, length);
                 at = next;
             }
         }
         self.short[at..].fill(0);
-        self.entries[at..].fill(Entry::NONE);
         if self.purpose == Use::Ac {
             self.fill_pairs();
         }
     }
 
-    /// The entries that begin with a code of `length` bits.
-    fn fill_entries(&mut self, range: Range<usize>, symbol: u8, length: u32) {
-        let start = range.start;
-        let entry = |at: usize| self.read(symbol, length, (at as u64) << (64 - LOOKUP));
-        let first = entry(start);
-        let entries = if first.length() <= LOOKUP && first != Entry::NONE {
-            // Bits behind the symbol's own change nothing.
-            let same = 1 << (LOOKUP - first.length());
-            for at in range.clone().step_by(same) {
-                let entry = self.read(symbol, length, (at as u64) << (64 - LOOKUP));
-                self.entries[at..at + same].fill(entry);
-            }
-            return;
-        } else {
-            &mut self.entries[range]
-        };
-        entries.fill(Entry::NONE);
-    }
-
     fn fill_pairs(&mut self) {
-        for (bits, (pair, &first)) in self.pairs.iter_mut().zip(&self.entries).enumerate() {
-            *pair = Pair::NONE;
-            if first == Entry::NONE {
+        let short = |bits: usize| {
+            let short = self.short[bits & ((1 << LOOKUP) - 1)];
+            let symbol = Symbol {
+                value: (short >> 8) as u8,
+                length: u32::from(short & 0xff),
+            };
+            (short != 0).then_some(symbol)
+        };
+        for (bits, pair) in self.pairs.iter_mut().enumerate() {
+            let Some(first) = short(bits) else {
+                *pair = Pair::NONE;
                 continue;
-            }
-            let second = self.entries[bits << first.length() & ((1 << LOOKUP) - 1)];
-            let fits = second != Entry::NONE
-                && first.length() + second.length() <= LOOKUP
-                && first.step() != END;
-            *pair = Pair::new(first, fits.then_some(second));
+            };
+            let length = first.length + first.size();
+            let second = if length < LOOKUP && first.step() != END {
+                short(bits << length).filter(|s| length + s.length <= LOOKUP)
+            } else {
+                None
+            };
+            *pair = match second {
+                Some(second) => {
+                    let buffer = (bits as u64) << (64 - LOOKUP);
+                    let value = extend(buffer << first.length, first.size());
+                    Pair::new(Some((first, value)), second)
+                }
+                None => Pair::new(None, first),
+            };
         }
     }
 
-    /// A symbol at the top of `buffer` with the bits behind it.
-    #[inline(always)]
-    fn read(&self, symbol: u8, length: u32, buffer: u64) -> Entry {
-        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        let value = extend(buffer << length, size);
-        match self.purpose {
-            Use::Dc => Entry::new(length + size, 0, value),
-            Use::Ac if symbol == 0xf0 => Entry::new(length, 16, 0),
-            Use::Ac if size == 0 => Entry::new(length, END, 0),
-            Use::Ac => Entry::new(length + size, run + 1, value),
-            Use::Band if symbol == 0 => Entry::new(length, END, 0),
-            Use::Band if size == 0 && run < 15 => Entry::NONE,
-            Use::Band => Entry::new(length + size, run + 1, value),
-        }
-    }
-
-    /// The symbol at the top of `buffer` with the bits behind it, if all is short.
-    #[inline(always)]
-    pub(super) fn entry(&self, buffer: u64) -> Entry {
-        self.entries[(buffer >> (64 - LOOKUP)) as usize]
-    }
-
-    /// The symbol, or the two symbols, at the top of `buffer`, if all is short.
+    /// The symbol, or the two symbols, at the top of `buffer`, if their codes are short.
     #[inline(always)]
     pub(super) fn pair(&self, buffer: u64) -> Pair {
         self.pairs[(buffer >> (64 - LOOKUP)) as usize]
     }
 
-    /// The symbol at the top of `buffer` with the bits behind it, however long; of `buffer`, 31
-    /// bits must be there. [`Entry::NONE`] for what is no code.
+    /// The symbol at the top of `buffer`, of which 16 bits must be there.
     #[inline(always)]
-    pub(super) fn long_entry(&self, buffer: u64) -> Entry {
+    pub(super) fn symbol(&self, buffer: u64) -> Option<Symbol> {
         let short = self.short[(buffer >> (64 - LOOKUP)) as usize];
-        if short != 0 {
-            return self.read((short >> 8) as u8, u32::from(short & 0xff), buffer);
+        if short == 0 {
+            return self.long_symbol(buffer);
         }
-        self.long_code(buffer)
+        Some(Symbol {
+            value: (short >> 8) as u8,
+            length: u32::from(short & 0xff),
+        })
     }
 
+    #[cold]
     #[inline(never)]
-    fn long_code(&self, buffer: u64) -> Entry {
-        match self.symbol(buffer) {
-            Some((symbol, length)) => self.read(symbol, length, buffer),
-            None => Entry::NONE,
-        }
-    }
-
-    /// The symbol at the top of `buffer` and its code's length.
-    #[inline]
-    pub(super) fn symbol(&self, buffer: u64) -> Option<(u8, u32)> {
-        let short = self.short[(buffer >> (64 - LOOKUP)) as usize];
-        if short != 0 {
-            return Some(((short >> 8) as u8, u32::from(short & 0xff)));
-        }
+    fn long_symbol(&self, buffer: u64) -> Option<Symbol> {
         let bits = (buffer >> 48) as u32;
-        for length in LOOKUP as usize + 1..=16 {
-            if bits < self.limits[length] {
-                let number = (bits >> (16 - length)) as i32 + self.offsets[length];
-                let symbol = self.definition.symbols.get(number as usize)?;
-                return Some((*symbol, length as u32));
-            }
-        }
-        None
+        let length = (1..=16).find(|&length| bits < self.limits[length])?;
+        let number = (bits >> (16 - length)) as i32 + self.offsets[length];
+        Some(Symbol {
+            value: *self.definition.symbols.get(number as usize)?,
+            length: length as u32,
+        })
     }
 }
 
-/// The signed value of the top `size` bits.
+/// The signed value of the top `size` bits, up to 15.
 #[inline(always)]
 pub(super) fn extend(buffer: u64, size: u32) -> i32 {
-    if size == 0 {
-        return 0;
-    }
-    let bits = (buffer >> (64 - size)) as i32;
-    let negative = bits >> (size - 1) == 0;
-    bits - if negative { (1 << size) - 1 } else { 0 }
+    let bits = (buffer >> 1 >> (63 - size)) as i32;
+    // All ones where the first bit is 0.
+    let negative = !(buffer as i64 >> 63) as i32;
+    bits - (negative & ((1 << size) - 1))
 }
 
 /// The tables in use, kept from image to image: most files have the standard's.
@@ -417,50 +400,50 @@ mod tests {
     }
 
     #[test]
-    fn short_and_long_look_ups_agree() {
+    fn short_and_long_codes_agree() {
         let table = standard_ac();
-        let mut found = 0;
         for bits in 0..1u64 << 16 {
             let buffer = bits << 48 | 0x5a5a_5a5a_5a5a;
-            let (short, long) = (table.entry(buffer), table.long_entry(buffer));
-            if short != Entry::NONE {
-                assert_eq!(short, long, "{bits:016b}");
-                found += 1;
-            }
+            assert_eq!(table.symbol(buffer), table.long_symbol(buffer), "{bits:016b}");
         }
-        assert!(found > 50_000, "{found} of 65536 are short");
-        // 1010 is the end of block, 11111111001 a run of 15 zeros and one more.
-        assert_eq!(table.entry(0b1010 << 60), Entry::new(4, END, 0));
-        assert_eq!(
-            table.long_entry(0b111_1111_1001 << 53),
-            Entry::new(11, 16, 0)
-        );
+        let symbol = |value, length| Some(Symbol { value, length });
+        // 1010 is the end of block, 11111111001 a run of 16 zeros.
+        assert_eq!(table.symbol(0b1010 << 60), symbol(0, 4));
+        assert_eq!(table.symbol(0b111_1111_1001 << 53), symbol(0xf0, 11));
         // Only ones are no code.
-        assert_eq!(table.long_entry(u64::MAX), Entry::NONE);
+        assert_eq!(table.symbol(u64::MAX), None);
     }
 
     #[test]
-    fn a_pair_is_two_entries() {
+    fn a_pair_is_one_or_two_symbols() {
         let table = standard_ac();
-        let mut pairs = 0;
+        let (mut one, mut two) = (0, 0);
         for bits in 0..1u64 << LOOKUP {
-            let buffer = bits << (64 - LOOKUP);
+            let buffer = bits << (64 - LOOKUP) | 0x0012_3456_789a_bcde;
             let pair = table.pair(buffer);
+            let first = table.symbol(buffer).unwrap();
             if pair == Pair::NONE {
+                assert!(first.length > LOOKUP);
                 continue;
             }
-            let first = table.long_entry(buffer);
-            let mut expected = Pair::new(first, None);
-            if pair.second_length() > 0 {
-                pairs += 1;
-                let second = table.long_entry(buffer << first.length());
-                assert_eq!(pair.steps(), [first.step(), second.step()]);
-                assert_eq!(pair.values().map(i32::from), [first.value(), second.value()]);
-                expected = Pair::new(first, Some(second));
+            let length = first.length + first.size();
+            let value = extend(buffer << first.length, first.size()) as i16;
+            if !pair.is_two() {
+                one += 1;
+                assert_eq!((pair.length(), pair.step()), (length, first.step()));
+                assert_eq!(pair.value(buffer), value);
+                continue;
             }
-            assert_eq!(pair, expected, "{bits:010b}");
+            two += 1;
+            assert_eq!((pair.first_step(), pair.first_value()), (first.step(), value));
+            let rest = buffer << length;
+            let last = table.symbol(rest).unwrap();
+            assert_eq!(pair.length(), length + last.length + last.size());
+            assert_eq!(pair.step(), first.step() + last.step());
+            let value = extend(rest << last.length, last.size()) as i16;
+            assert_eq!(pair.value(buffer), value, "{bits:010b}");
         }
-        assert!(pairs > 400, "{pairs} pairs");
+        assert!(one > 200 && two > 500, "{one} {two}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use super::bits::Bits;
 use super::header::Scan;
-use super::huffman::{END, Entry, Table, Tables};
+use super::huffman::{Table, Tables, extend};
 use super::idct::{Block, PLACES};
-use super::scan::{Fault, next_entry, read_block};
+use super::scan::{Fault, read_block, read_difference};
 
 /// A kind of scan.
 pub(super) trait Pass {
@@ -101,9 +101,9 @@ impl Pass for DcFirst<'_> {
         block: &mut [i16; 64],
         _: &mut u8,
     ) -> Result<(), Fault> {
-        let entry = next_entry(bits, self.tables[component].ok_or(Fault::Code)?)?;
+        let difference = read_difference(bits, self.tables[component].ok_or(Fault::Code)?)?;
         let prediction = &mut self.predictions[component];
-        *prediction = prediction.wrapping_add(entry.value());
+        *prediction = prediction.wrapping_add(difference);
         block[0] = (*prediction << self.low) as i16;
         Ok(())
     }
@@ -179,26 +179,20 @@ impl Pass for AcFirst<'_> {
         let mut k = self.band[0] - 1;
         loop {
             bits.refill();
-            let mut entry = table.entry(bits.buffer);
-            if entry == Entry::NONE {
-                let (symbol, length) = table.symbol(bits.buffer).ok_or(Fault::Code)?;
-                if symbol & 15 == 0 && symbol < 0xf0 {
-                    bits.consume(length);
-                    self.run = bits.end_run(symbol >> 4) - 1;
-                    return Ok(());
-                }
-                entry = table.long_entry(bits.buffer);
-            }
-            bits.consume(entry.length());
-            if entry.step() == END {
+            let symbol = table.symbol(bits.buffer).ok_or(Fault::Code)?;
+            if symbol.size() == 0 && symbol.value < 0xf0 {
+                bits.consume(symbol.length);
+                self.run = bits.end_run(symbol.value >> 4) - 1;
                 return Ok(());
             }
-            k += entry.step();
+            let value = extend(bits.buffer << symbol.length, symbol.size());
+            bits.consume(symbol.length + symbol.size());
+            k += u32::from(symbol.value >> 4) + 1;
             if k > self.band[1] {
                 return Err(Fault::Run);
             }
-            if entry.value() != 0 {
-                block[place(k)] = (entry.value() << self.low) as i16;
+            if value != 0 {
+                block[place(k)] = (value << self.low) as i16;
                 *last = (*last).max(k as u8);
             }
             if k == self.band[1] {
@@ -254,10 +248,10 @@ impl Pass for AcRefine<'_> {
         let [mut k, end] = self.band;
         while self.run == 0 && k <= end {
             bits.refill();
-            let (symbol, length) = table.symbol(bits.buffer).ok_or(Fault::Code)?;
-            bits.consume(length);
-            let (mut zeros, size) = (symbol >> 4, symbol & 15);
-            let new = match size {
+            let symbol = table.symbol(bits.buffer).ok_or(Fault::Code)?;
+            bits.consume(symbol.length);
+            let mut zeros = symbol.value >> 4;
+            let new = match symbol.size() {
                 0 if zeros < 15 => {
                     self.run = bits.end_run(zeros);
                     break;

@@ -5,7 +5,7 @@ use pulp::Arch;
 use super::JpegError;
 use super::bits::{Bits, ScanData};
 use super::header::{Color, Scan};
-use super::huffman::{END, Entry, Pair, Table, Tables};
+use super::huffman::{END, Pair, Table, Tables, extend};
 use super::idct::{Block, PLACES};
 use super::lanes::{Lanes, Run, dispatch};
 use super::output::Output;
@@ -34,19 +34,14 @@ impl Fault {
     }
 }
 
-/// Reads the next symbol of any length.
+/// Reads a DC difference.
 #[inline(always)]
-pub(super) fn next_entry(bits: &mut Bits<'_>, table: &Table) -> Result<Entry, Fault> {
+pub(super) fn read_difference(bits: &mut Bits<'_>, table: &Table) -> Result<i32, Fault> {
     bits.refill();
-    let mut entry = table.entry(bits.buffer);
-    if entry == Entry::NONE {
-        entry = table.long_entry(bits.buffer);
-        if entry == Entry::NONE {
-            return Err(Fault::Code);
-        }
-    }
-    bits.consume(entry.length());
-    Ok(entry)
+    let symbol = table.symbol(bits.buffer).ok_or(Fault::Code)?;
+    let value = extend(bits.buffer << symbol.length, symbol.size());
+    bits.consume(symbol.length + symbol.size());
+    Ok(value)
 }
 
 /// Where the coefficients go that are read.
@@ -79,57 +74,55 @@ pub(super) fn read_block(
     prediction: &mut i32,
     block: &mut impl Target,
 ) -> Result<u32, Fault> {
-    let entry = next_entry(bits, dc)?;
-    *prediction = prediction.wrapping_add(entry.value());
+    *prediction = prediction.wrapping_add(read_difference(bits, dc)?);
     block.set(0, *prediction as i16);
     let mut k = 0;
-    'block: loop {
+    loop {
         bits.refill();
-        let mut pair = ac.pair(bits.buffer);
-        if pair == Pair::NONE {
-            let entry = ac.long_entry(bits.buffer);
-            if entry == Entry::NONE {
-                return Err(Fault::Code);
-            }
-            bits.consume(entry.length());
-            k += entry.step();
-            block.set(k, entry.value() as i16);
-            if k >= 63 {
-                return match (k, entry.step()) {
-                    (63, _) => Ok(63),
-                    (_, END) => Ok(k - END),
-                    _ => Err(Fault::Run),
-                };
-            }
-            continue 'block;
-        }
-        // Each takes 10 bits at most, and 56 are there.
-        for _ in 0..4 {
-            bits.consume(pair.length());
-            let [first, second] = pair.steps();
-            let between = k + first;
-            k = between + second;
-            block.set(between, pair.values()[0]);
-            block.set(k, pair.values()[1]);
-            if k >= 63 {
-                return match (between, first, second) {
-                    (63, _, 0) => Ok(63),
-                    (63, ..) => {
-                        // The second symbol is the next block's.
-                        *bits = bits.rewind(pair.second_length());
-                        Ok(63)
-                    }
-                    (_, END, _) => Ok(between - END),
-                    (0..63, _, END) => Ok(between),
-                    (0..63, ..) if k == 63 => Ok(63),
-                    _ => Err(Fault::Run),
-                };
-            }
-            pair = ac.pair(bits.buffer);
+        // Each takes 25 bits at most, and 56 are there.
+        for _ in 0..2 {
+            let buffer = bits.buffer;
+            let pair = ac.pair(buffer);
             if pair == Pair::NONE {
-                continue 'block;
+                let symbol = ac.symbol(buffer).ok_or(Fault::Code)?;
+                let value = extend(buffer << symbol.length, symbol.size());
+                bits.consume(symbol.length + symbol.size());
+                k += symbol.step();
+                block.set(k, value as i16);
+                if k >= 63 {
+                    return end_of_block(k, symbol.step());
+                }
+                break;
+            }
+            bits.consume(pair.length());
+            block.set(k + pair.first_step(), pair.first_value());
+            k += pair.step();
+            block.set(k, pair.value(buffer));
+            if k >= 63 {
+                if (END..END + 63).contains(&k) {
+                    return Ok(k - END);
+                }
+                let first = k - pair.step() + pair.first_step();
+                if !pair.is_two() || first < 63 {
+                    return end_of_block(k, pair.step());
+                }
+                // The first symbol reaches the end, and the second is the next block's.
+                *bits = bits.rewind(pair.length());
+                let symbol = ac.symbol(bits.buffer).ok_or(Fault::Code)?;
+                bits.consume(symbol.length + symbol.size());
+                return end_of_block(first, symbol.step());
             }
         }
+    }
+}
+
+/// The last coefficient of a block, where `step` has led to `k`.
+#[inline(always)]
+fn end_of_block(k: u32, step: u32) -> Result<u32, Fault> {
+    match (k, step) {
+        (63, _) => Ok(63),
+        (_, END) => Ok(k - END),
+        _ => Err(Fault::Run),
     }
 }
 
