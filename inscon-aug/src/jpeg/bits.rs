@@ -86,9 +86,11 @@ impl ScanData {
 #[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next byte to take.
-    at: usize,
-    /// Where the segment ends, in bits.
+    /// The bytes still to take.
+    rest: &'a [u8],
+    /// Bytes behind the last one that were taken as zeros.
+    beyond: usize,
+    /// Where the segment ends.
     end: usize,
     /// The next bits, the first at the top.
     pub(super) buffer: u64,
@@ -97,11 +99,13 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
+    /// `segment` within `bytes`, which go on behind it by 16 or more.
     pub(super) fn new(bytes: &'a [u8], segment: Range<usize>) -> Self {
         Self {
             bytes,
-            at: segment.start,
-            end: 8 * segment.end,
+            rest: bytes.get(segment.start..).unwrap_or_default(),
+            beyond: 0,
+            end: segment.end,
             buffer: 0,
             count: 0,
         }
@@ -110,11 +114,20 @@ impl<'a> Bits<'a> {
     /// Fills the buffer to at least 56 bits.
     #[inline(always)]
     pub(super) fn refill(&mut self) {
-        if let Some(next) = self.bytes.get(self.at..).and_then(|b| b.first_chunk()) {
-            self.buffer |= u64::from_be_bytes(*next) >> self.count;
+        let taken = (63 - (self.count & 63) as usize) >> 3;
+        if let Some(next) = self.rest.first_chunk() {
+            self.buffer |= u64::from_be_bytes(*next) >> (self.count & 63);
+            self.rest = &self.rest[taken..];
+        } else {
+            self.beyond += taken;
         }
-        self.at += (63 - self.count as usize) >> 3;
         self.count |= 56;
+    }
+
+    /// Bits consumed, counted from the first byte.
+    #[inline(always)]
+    fn position(&self) -> usize {
+        8 * (self.bytes.len() - self.rest.len() + self.beyond) - self.count as usize
     }
 
     /// Drops bits that are in the buffer.
@@ -127,13 +140,8 @@ impl<'a> Bits<'a> {
     /// Goes back by some bits.
     #[inline(never)]
     pub(super) fn rewind(self, bits: u32) -> Self {
-        let position = 8 * self.at - self.count as usize - bits as usize;
-        let mut earlier = Self {
-            at: position / 8,
-            buffer: 0,
-            count: 0,
-            ..self
-        };
+        let position = self.position() - bits as usize;
+        let mut earlier = Self::new(self.bytes, position / 8..self.end);
         earlier.refill();
         earlier.consume(position as u32 % 8);
         earlier
@@ -169,7 +177,7 @@ impl<'a> Bits<'a> {
     /// Whether more bits were read than there are.
     #[inline(always)]
     pub(super) fn overrun(&self) -> bool {
-        8 * self.at - self.count as usize > self.end
+        self.position() > 8 * self.end
     }
 }
 
