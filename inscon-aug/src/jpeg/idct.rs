@@ -217,7 +217,8 @@ fn product<const S: usize, const SPARSE: bool>(
             rows[S - 1 - y][x] = (difference >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
         }
     }
-    for (row, out) in rows.iter().zip(out.chunks_mut(stride)) {
+    for y in 0..S {
+        let row = rows[y];
         // Rounding, and 128 behind the shift.
         let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 8];
         for p in 0..used {
@@ -227,9 +228,11 @@ fn product<const S: usize, const SPARSE: bool>(
         if matrix.double {
             sums = add(sums, [i32::from(row[0]) * 16384; 8]);
         }
-        for (to, sum) in out[..S].iter_mut().zip(sums) {
-            *to = (sum >> matrix.shifts[1]).clamp(0, 255) as u8;
+        let mut samples = [0; S];
+        for x in 0..S {
+            samples[x] = (sums[x] >> matrix.shifts[1]).clamp(0, 255) as u8;
         }
+        out[y * stride..y * stride + S].copy_from_slice(&samples);
     }
 }
 

@@ -56,6 +56,14 @@ impl Target for Block {
     }
 }
 
+/// Makes a block zero, without calling a function for it.
+#[inline(always)]
+pub(super) fn clear(block: &mut Block) {
+    if let Some(used) = block.first_chunk_mut::<64>() {
+        *used = [0; 64];
+    }
+}
+
 /// Nowhere.
 struct Skipped;
 
@@ -282,7 +290,7 @@ impl<'a> Sequential<'a> {
                 let y = mcu_row * of.sampling[1] + b.place[1];
                 let needed = needed && of.columns.contains(&x) && of.rows.contains(&y);
                 let read = if needed && of.side > 1 {
-                    block[..64].fill(0);
+                    clear(&mut block);
                     read_block(&mut bits, b.dc, b.ac, prediction, &mut block)
                 } else {
                     let read = read_block(&mut bits, b.dc, b.ac, prediction, &mut Skipped);
