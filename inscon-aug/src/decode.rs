@@ -1,27 +1,219 @@
-//! Image files to RGB pixels.
+//! Image files to RGB pixels, whole or in part.
 
 use std::io::Cursor;
+use std::ops::Range;
 use std::panic::catch_unwind;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::AugError;
+use crate::jpeg::{JpegDecoder, JpegError, JpegImage};
+use crate::{AugError, BBox, PixelRegion};
 
-/// Decodes a JPEG, PNG, WebP, BMP or TIFF file to RGB, as PIL's
-/// `ImageOps.exif_transpose(image).convert("RGB")` does: grey is tripled, alpha is dropped,
-/// palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted ones, EXIF orientation
-/// is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit *grey* at 255 instead,
-/// which whitens it). Colour profiles are ignored.
+/// What decoding may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes of the decoded pixels of a whole image, even where only a part is decoded; as many
+    /// again may go to the coefficients of a JPEG in several scans, or to the working memory of
+    /// another format's decoder. 512 MiB by default.
+    pub max_bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 512 << 20,
+        }
+    }
+}
+
+/// Decodes image files, one after the other, in the same buffers: JPEG, PNG, WebP, BMP and TIFF.
 ///
-/// A truncated JPEG is an error, as in PIL: the decoder would fill the rest with grey and say
-/// nothing.
+/// The pixels are those of PIL's `ImageOps.exif_transpose(image).convert("RGB")`: grey is tripled,
+/// alpha is dropped, palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted
+/// ones, EXIF orientation is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit
+/// *grey* at 255 instead, which whitens it). Colour profiles are ignored. JPEGs of one or three
+/// components are equal to PIL's to the last bit ([`crate::jpeg`]), those of four within a level
+/// or so.
+///
+/// A truncated JPEG is an error, as in PIL, whatever part of it is asked for. Broken files never
+/// panic.
+///
+/// ```no_run
+/// use inscon_aug::{BBox, Decoder};
+/// let bytes = std::fs::read("photo.jpg")?;
+/// let mut decoder = Decoder::new();
+/// let [width, height] = decoder.size(&bytes)?;
+/// let crop = BBox::new(0.0, 0.0, 0.5 * width as f32, 0.5 * height as f32);
+/// // The upper left quarter, from a JPEG at half the resolution.
+/// let region = decoder.decode_region(&bytes, &crop, 2)?;
+/// assert_eq!(region.image_size, [width, height]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct Decoder {
+    limits: DecodeLimits,
+    jpeg: JpegDecoder,
+    /// Turned pixels, and those of formats other than JPEG.
+    pixels: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder with the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A decoder with these limits.
+    #[must_use]
+    pub fn with_limits(limits: DecodeLimits) -> Self {
+        Self {
+            limits,
+            jpeg: JpegDecoder::new().with_limit(limits.max_bytes),
+            pixels: Vec::new(),
+        }
+    }
+
+    /// Bytes in the decoder's buffers: constant once the largest image has been seen.
+    #[must_use]
+    pub fn buffer_size(&self) -> usize {
+        self.jpeg.buffer_size() + self.pixels.capacity()
+    }
+
+    /// Width and height in pixels behind EXIF orientation, from the header alone.
+    ///
+    /// # Errors
+    /// [`AugError`] for an unknown format, a broken header, or an image without pixels.
+    pub fn size(&mut self, bytes: &[u8]) -> Result<[u32; 2], AugError> {
+        let format = known_format(bytes)?;
+        if format == ImageFormat::Jpeg {
+            match self.jpeg.open(bytes) {
+                Ok(image) => return Ok(Turn::new(orientation(&image)).transpose(image.size())),
+                Err(JpegError::Unsupported(_)) => {}
+                Err(error) => return Err(named(error, bytes)),
+            }
+        }
+        let size = guarded(|| {
+            let mut decoder =
+                ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+            let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+            let (width, height) = decoder.dimensions();
+            if width == 0 || height == 0 {
+                return Ok(None);
+            }
+            Ok(Some(Turn::new(orientation).transpose([width, height])))
+        })?;
+        size.ok_or(AugError::Empty(0, 0))
+    }
+
+    /// Decodes a whole image.
+    ///
+    /// # Errors
+    /// [`AugError`] for whatever is wrong with the bytes, and for images above the limits.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<PixelRegion<'_>, AugError> {
+        let everything = BBox::new(0.0, 0.0, f32::MAX, f32::MAX);
+        self.decode_region(bytes, &everything, 1)
+    }
+
+    /// Decodes the part of an image that a crop touches.
+    ///
+    /// `crop` is in source pixels behind EXIF orientation, as [`Decoder::size`] measures them. It
+    /// is rounded outward and clipped to the image; at least one pixel is given. `denominator` (1,
+    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; other formats, and JPEGs that are
+    /// left to another decoder (CMYK, arithmetic), come whole and at full size. So ask
+    /// [`PixelRegion::locate`] where the crop lies.
+    ///
+    /// # Errors
+    /// [`AugError`] for what is wrong with the bytes as far as they are read, and for images above
+    /// the limits.
+    ///
+    /// # Panics
+    /// If `denominator` is none of 1, 2, 4 and 8.
+    pub fn decode_region(
+        &mut self,
+        bytes: &[u8],
+        crop: &BBox,
+        denominator: u32,
+    ) -> Result<PixelRegion<'_>, AugError> {
+        assert!(
+            matches!(denominator, 1 | 2 | 4 | 8),
+            "denominator {denominator}"
+        );
+        let format = known_format(bytes)?;
+        if format == ImageFormat::Jpeg {
+            match self.jpeg.open(bytes) {
+                Ok(_) => return self.decode_jpeg(bytes, crop, denominator),
+                Err(JpegError::Unsupported(_)) if reaches_end_of_image(bytes) => {}
+                Err(JpegError::Unsupported(_)) => return Err(AugError::Truncated(bytes.len())),
+                Err(error) => return Err(named(error, bytes)),
+            }
+        }
+        let image = decode_other(bytes, format, self.limits)?;
+        let (width, height) = image.dimensions();
+        self.pixels = image.into_raw();
+        Ok(PixelRegion {
+            pixels: &self.pixels,
+            width,
+            height,
+            x: 0,
+            y: 0,
+            denominator: 1,
+            image_size: [width, height],
+        })
+    }
+
+    fn decode_jpeg(
+        &mut self,
+        bytes: &[u8],
+        crop: &BBox,
+        denominator: u32,
+    ) -> Result<PixelRegion<'_>, AugError> {
+        let image = self.jpeg.open(bytes).map_err(|e| named(e, bytes))?;
+        let turn = Turn::new(orientation(&image));
+        let stored = image.size();
+        let image_size = turn.transpose(stored);
+        let denominator = turn.denominator(denominator, image_size);
+        let ranges = turn.mirror(pixel_ranges(crop, image_size), image_size);
+        let [columns, rows] = turn.transpose(ranges);
+        let part = image.decode(columns, rows, denominator);
+        let part = part.map_err(|e| named(e, bytes))?;
+        let size = [part.width, part.height];
+        let ranges = turn.transpose([part.x..part.x + size[0], part.y..part.y + size[1]]);
+        let [x, y] = turn.mirror(ranges, image_size.map(|s| s.div_ceil(denominator)));
+        let pixels = if turn == Turn::new(Orientation::NoTransforms) {
+            part.pixels
+        } else {
+            turn.apply(part.pixels, size, &mut self.pixels);
+            &self.pixels[..part.pixels.len()]
+        };
+        let [width, height] = turn.transpose(size);
+        Ok(PixelRegion {
+            pixels,
+            width,
+            height,
+            x: x.start,
+            y: y.start,
+            denominator,
+            image_size,
+        })
+    }
+}
+
+/// Decodes a whole image file to RGB, as [`Decoder`] does; which is for more than one image.
 ///
 /// # Errors
-/// [`AugError`] for whatever is wrong with the bytes; broken files never panic. Images that need
-/// more than 512 MiB are refused.
+/// [`AugError`] for whatever is wrong with the bytes; broken files never panic. Images of more than
+/// 512 MiB are refused.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, AugError> {
-    let format = image::guess_format(bytes).map_err(|_| AugError::UnknownFormat(bytes.len()))?;
+    let mut decoder = Decoder::new();
+    let region = decoder.decode(bytes)?;
+    let (width, height) = (region.width, region.height);
+    let pixels = region.pixels.to_vec();
+    RgbImage::from_raw(width, height, pixels).ok_or(AugError::Empty(width, height))
+}
+
+fn known_format(bytes: &[u8]) -> Result<ImageFormat, AugError> {
     let known = [
         ImageFormat::Jpeg,
         ImageFormat::Png,
@@ -29,22 +221,148 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, AugError> {
         ImageFormat::Bmp,
         ImageFormat::Tiff,
     ];
-    if !known.contains(&format) {
-        return Err(AugError::UnknownFormat(bytes.len()));
+    let format = image::guess_format(bytes).ok();
+    format
+        .filter(|f| known.contains(f))
+        .ok_or(AugError::UnknownFormat(bytes.len()))
+}
+
+fn named(error: JpegError, bytes: &[u8]) -> AugError {
+    match error {
+        JpegError::Truncated => AugError::Truncated(bytes.len()),
+        error => AugError::Jpeg(error),
     }
-    if format == ImageFormat::Jpeg && !reaches_end_of_image(bytes) {
-        return Err(AugError::Truncated(bytes.len()));
+}
+
+/// Pixel columns and rows that a box touches: within the image, and at least one.
+fn pixel_ranges(crop: &BBox, size: [u32; 2]) -> [Range<u32>; 2] {
+    let range = |low: f32, high: f32, size: u32| {
+        let start = (low.max(0.0).floor() as u32).min(size - 1);
+        start..(high.ceil() as u32).clamp(start + 1, size)
+    };
+    [
+        range(crop.x0, crop.x1, size[0]),
+        range(crop.y0, crop.y1, size[1]),
+    ]
+}
+
+/// How EXIF has a stored image turned: first transposed, then mirrored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turn {
+    transposed: bool,
+    /// Left to right and top to bottom, behind the transposition.
+    mirrored: [bool; 2],
+}
+
+impl Turn {
+    fn new(orientation: Orientation) -> Self {
+        let (transposed, mirrored) = match orientation {
+            Orientation::NoTransforms => (false, [false, false]),
+            Orientation::FlipHorizontal => (false, [true, false]),
+            Orientation::Rotate180 => (false, [true, true]),
+            Orientation::FlipVertical => (false, [false, true]),
+            Orientation::Rotate90FlipH => (true, [false, false]),
+            Orientation::Rotate90 => (true, [true, false]),
+            Orientation::Rotate270FlipH => (true, [true, true]),
+            Orientation::Rotate270 => (true, [false, true]),
+        };
+        Self {
+            transposed,
+            mirrored,
+        }
     }
-    // A file must not end a run of days, whatever it does to the decoder.
-    let (image, orientation) = catch_unwind(|| -> image::ImageResult<_> {
-        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+
+    /// A pair of x and y with or without transposition, which is its own inverse.
+    fn transpose<T>(self, [x, y]: [T; 2]) -> [T; 2] {
+        if self.transposed { [y, x] } else { [x, y] }
+    }
+
+    /// Ranges of columns and rows mirrored in an image of `size`, or not; its own inverse.
+    fn mirror(self, ranges: [Range<u32>; 2], size: [u32; 2]) -> [Range<u32>; 2] {
+        let mut axis = 0;
+        ranges.map(|range| {
+            let (mirrored, side) = (self.mirrored[axis], size[axis]);
+            axis += 1;
+            if mirrored {
+                side - range.end..side - range.start
+            } else {
+                range
+            }
+        })
+    }
+
+    /// The greatest denominator up to this one that reduces an image of turned `size` to pixels
+    /// that begin at its turned edges.
+    fn denominator(self, wanted: u32, size: [u32; 2]) -> u32 {
+        let fits = |d: &u32| {
+            [0, 1]
+                .iter()
+                .all(|&a| !self.mirrored[a] || size[a].is_multiple_of(*d))
+        };
+        [8, 4, 2]
+            .into_iter()
+            .filter(|&d| d <= wanted)
+            .find(fits)
+            .unwrap_or(1)
+    }
+
+    /// Turns pixels of stored width and height into the first bytes of `out`.
+    fn apply(self, pixels: &[u8], [width, height]: [u32; 2], out: &mut Vec<u8>) {
+        if out.len() < pixels.len() {
+            out.resize(pixels.len(), 0);
+        }
+        let (pixels, _) = pixels.as_chunks::<3>();
+        let (out, _) = out.as_chunks_mut::<3>();
+        let size = self.transpose([width as usize, height as usize]);
+        let steps = self.transpose([1, width as usize]);
+        // Where a column or a row of the turned image lies in the stored one.
+        let at = |axis: usize, i: usize| {
+            let i = if self.mirrored[axis] {
+                size[axis] - 1 - i
+            } else {
+                i
+            };
+            i * steps[axis]
+        };
+        for (y, row) in out.chunks_mut(size[0]).take(size[1]).enumerate() {
+            let start = at(1, y);
+            for (x, pixel) in row.iter_mut().enumerate() {
+                *pixel = pixels[start + at(0, x)];
+            }
+        }
+    }
+}
+
+/// Broken metadata is no reason to lose the picture.
+fn orientation(image: &JpegImage<'_, '_>) -> Orientation {
+    let orientation = image.exif().and_then(Orientation::from_exif_chunk);
+    orientation.unwrap_or(Orientation::NoTransforms)
+}
+
+/// Runs a decoder of the `image` crate. A file must not end a run of days, whatever it does to it.
+fn guarded<T>(
+    decode: impl FnOnce() -> image::ImageResult<T> + std::panic::UnwindSafe,
+) -> Result<T, AugError> {
+    Ok(catch_unwind(decode).map_err(|_| AugError::DecoderPanicked)??)
+}
+
+/// Files that are not for [`JpegDecoder`].
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: DecodeLimits,
+) -> Result<RgbImage, AugError> {
+    let (image, orientation) = guarded(|| {
+        let mut allowed = Limits::default();
+        allowed.max_alloc = Some(limits.max_bytes);
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.limits(allowed.clone());
+        let mut decoder = reader.into_decoder()?;
         // Not every decoder compares its image with the limits by itself.
-        Limits::default().reserve(decoder.total_bytes())?;
-        // Broken metadata is no reason to lose the picture.
+        allowed.reserve(decoder.total_bytes())?;
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         Ok((DynamicImage::from_decoder(decoder)?, orientation))
-    })
-    .map_err(|_| AugError::DecoderPanicked)??;
+    })?;
     let (width, height) = (image.width(), image.height());
     if width == 0 || height == 0 {
         return Err(AugError::Empty(width, height));

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::jpeg::JpegError;
+
 /// An error of decoding, of a configuration value, or of a batch's layout.
 ///
 /// The caller adds the file's name: this crate sees bytes, never paths.
@@ -14,6 +16,9 @@ pub enum AugError {
     /// The file ends before its image does.
     #[error("truncated JPEG: {0} bytes end before the end-of-image marker")]
     Truncated(usize),
+    /// The JPEG decoder refused the bytes.
+    #[error("cannot decode the JPEG: {0}")]
+    Jpeg(#[from] JpegError),
     /// The decoder refused the bytes.
     #[error("cannot decode the image: {0}")]
     Decode(#[from] image::ImageError),

@@ -1,0 +1,255 @@
+//! The inverse discrete cosine transform, at full and reduced size.
+//!
+//! libjpeg's integer transforms ("islow" and its reductions to 4 × 4, 2 × 2 and 1 × 1) are Loeffler,
+//! Ligtenberg and Moschytz's flow graphs. Between the roundings they are linear and integer, so the
+//! product with the graph's matrix gives the same bits, needs no transposition between the two
+//! passes, and is short enough for a compiler to vectorise: over columns in the first pass, over
+//! the outputs of a row in the second.
+
+use super::lanes::Lanes;
+
+/// Where coefficient `k` of a block, in zigzag order, is stored; what lies beyond the block goes to
+/// place 64.
+///
+/// Rows are stored in pairs (0, 2), (1, 3), (4, 6) and (5, 7), interleaved by column: two even or
+/// two odd rows that are multiplied together.
+pub(super) const PLACES: [u8; 256] = places();
+
+/// A stored block, with room for what lies beyond it.
+pub(super) type Block = [i16; 256];
+
+const fn places() -> [u8; 256] {
+    let mut places = [64; 256];
+    let (mut row, mut column) = (0, 0);
+    let mut k = 0;
+    while k < 64 {
+        let pair = row / 4 * 2 + row % 2;
+        places[k] = (pair * 16 + column * 2 + row / 2 % 2) as u8;
+        // Up and right on even diagonals, down and left on odd ones.
+        if (row + column) % 2 == 0 {
+            if column == 7 {
+                row += 1;
+            } else {
+                column += 1;
+                row = if row == 0 { 0 } else { row - 1 };
+            }
+        } else if row == 7 {
+            column += 1;
+        } else {
+            row += 1;
+            column = if column == 0 { 0 } else { column - 1 };
+        }
+        k += 1;
+    }
+    places
+}
+
+/// A quantisation table, given in zigzag order, as blocks are stored. Products are of 16 bits, as
+/// libjpeg-turbo's.
+pub(super) fn stored_quantization(table: &[u16; 64]) -> [i16; 64] {
+    let mut stored = [0; 64];
+    for (&value, &place) in table.iter().zip(&PLACES) {
+        stored[usize::from(place)] = value as i16;
+    }
+    stored
+}
+
+/// The matrix of a transform to `S` outputs, of integers in units of 2⁻¹³.
+struct Matrix<const S: usize> {
+    /// Of inputs (0, 2), (1, 3), (4, 6) and (5, 7), the factors for each output.
+    pairs: [[[i16; 2]; S]; 4],
+    /// The same for inputs (0, 1), (2, 3), (4, 5) and (6, 7), interleaved, and zeros.
+    rows: [[i16; 16]; 4],
+    /// Bits to shift out behind the first and the second pass.
+    shifts: [u32; 2],
+    /// Input 0 is counted twice, as its factor does not fit.
+    double: bool,
+}
+
+/// `even` and `odd` are the factors of the first half of the outputs. Even inputs give the second
+/// half the mirror image, odd ones its negative.
+const fn matrix<const S: usize, const H: usize>(
+    even: [[i16; H]; 4],
+    odd: [[i16; H]; 4],
+    shifts: [u32; 2],
+    double: bool,
+) -> Matrix<S> {
+    let mut all = [[0; S]; 8];
+    let mut u = 0;
+    while u < 8 {
+        let mut y = 0;
+        while y < H {
+            let value = if u % 2 == 0 {
+                even[u / 2][y]
+            } else {
+                odd[u / 2][y]
+            };
+            all[u][y] = value;
+            all[u][S - 1 - y] = if u % 2 == 0 { value } else { -value };
+            y += 1;
+        }
+        u += 1;
+    }
+    let (mut pairs, mut rows) = ([[[0; 2]; S]; 4], [[0; 16]; 4]);
+    let mut p = 0;
+    while p < 4 {
+        let first = p / 2 * 4 + p % 2;
+        let mut y = 0;
+        while y < S {
+            pairs[p][y] = [all[first][y], all[first + 2][y]];
+            rows[p][2 * y] = all[2 * p][y];
+            rows[p][2 * y + 1] = all[2 * p + 1][y];
+            y += 1;
+        }
+        p += 1;
+    }
+    Matrix {
+        pairs,
+        rows,
+        shifts,
+        double,
+    }
+}
+
+const FULL: Matrix<8> = matrix(
+    [
+        [8192, 8192, 8192, 8192],
+        [10703, 4433, -4433, -10703],
+        [8192, -8192, -8192, 8192],
+        [4433, -10704, 10704, -4433],
+    ],
+    [
+        [11363, 9633, 6437, 2260],
+        [9633, -2259, -11362, -6436],
+        [6437, -11362, 2261, 9633],
+        [2260, -6436, 9633, -11363],
+    ],
+    [11, 18],
+    false,
+);
+
+const HALF: Matrix<4> = matrix(
+    [[16384, 16384], [15137, -15137], [0, 0], [-6270, 6270]],
+    [
+        [20995, 8697],
+        [7373, -17799],
+        [-4926, 11893],
+        [-4176, -1730],
+    ],
+    [12, 19],
+    false,
+);
+
+/// The factor of input 0 is 2¹⁵.
+const QUARTER: Matrix<2> = matrix(
+    [[16384], [0], [0], [0]],
+    [[29692], [-10426], [6967], [-5906]],
+    [13, 20],
+    true,
+);
+
+/// Transforms a block of which no coefficient behind `last`, in zigzag order, is other than zero,
+/// to `side × side` samples: rows of `stride` from the first of `out` on.
+#[inline(always)]
+pub(super) fn transform(
+    lanes: impl Lanes,
+    block: &[i16; 64],
+    quantization: &[i16; 64],
+    last: u32,
+    side: u32,
+    out: &mut [u8],
+    stride: usize,
+) {
+    if last == 0 || side == 1 {
+        let dc = i32::from(block[0].wrapping_mul(quantization[0]));
+        let value = ((dc + 4 >> 3) + 128).clamp(0, 255) as u8;
+        for row in out.chunks_mut(stride).take(side as usize) {
+            row[..side as usize].fill(value);
+        }
+        return;
+    }
+    // The first ten coefficients lie in the first four rows and columns.
+    match (side, last < 10) {
+        (8, true) => product::<8, true>(lanes, &FULL, block, quantization, out, stride),
+        (8, false) => product::<8, false>(lanes, &FULL, block, quantization, out, stride),
+        (4, _) => product::<4, false>(lanes, &HALF, block, quantization, out, stride),
+        _ => product::<2, false>(lanes, &QUARTER, block, quantization, out, stride),
+    }
+}
+
+/// `SPARSE` where only the first four rows and columns are looked at.
+//
+// Plain loops, because closures given to `array::map` and the like are not always inlined, and then
+// not compiled for the instruction set.
+#[inline(always)]
+fn product<const S: usize, const SPARSE: bool>(
+    lanes: impl Lanes,
+    matrix: &Matrix<S>,
+    block: &[i16; 64],
+    quantization: &[i16; 64],
+    out: &mut [u8],
+    stride: usize,
+) {
+    let used = if SPARSE { 2 } else { 4 };
+    // Pairs of rows, interleaved.
+    let (blocks, tables) = (block.as_chunks::<16>().0, quantization.as_chunks::<16>().0);
+    let mut pairs = [[0i16; 16]; 4];
+    for (p, pair) in pairs.iter_mut().enumerate().take(used) {
+        for (i, value) in pair.iter_mut().enumerate() {
+            *value = blocks[p][i].wrapping_mul(tables[p][i]);
+        }
+    }
+    let mut rows = [[0i16; 8]; S];
+    for y in 0..S / 2 {
+        let mut even = lanes.products(pairs[0], repeat(matrix.pairs[0][y]));
+        let mut odd = lanes.products(pairs[1], repeat(matrix.pairs[1][y]));
+        if !SPARSE {
+            even = add(even, lanes.products(pairs[2], repeat(matrix.pairs[2][y])));
+            odd = add(odd, lanes.products(pairs[3], repeat(matrix.pairs[3][y])));
+        }
+        if matrix.double {
+            even = add(even, even);
+        }
+        even = add(even, [1 << (matrix.shifts[0] - 1); 8]);
+        for x in 0..8 {
+            let (sum, difference) = (even[x].wrapping_add(odd[x]), even[x].wrapping_sub(odd[x]));
+            rows[y][x] = (sum >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+            rows[S - 1 - y][x] = (difference >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+        }
+    }
+    for y in 0..S {
+        let row = rows[y];
+        // Rounding, and 128 behind the shift.
+        let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 8];
+        for p in 0..used {
+            let both = repeat([row[2 * p], row[2 * p + 1]]);
+            sums = add(sums, lanes.products(both, matrix.rows[p]));
+        }
+        if matrix.double {
+            sums = add(sums, [i32::from(row[0]) * 16384; 8]);
+        }
+        let mut samples = [0; S];
+        for x in 0..S {
+            samples[x] = (sums[x] >> matrix.shifts[1]).clamp(0, 255) as u8;
+        }
+        out[y * stride..y * stride + S].copy_from_slice(&samples);
+    }
+}
+
+#[inline(always)]
+fn repeat(pair: [i16; 2]) -> [i16; 16] {
+    let mut all = [0; 16];
+    for (i, value) in all.iter_mut().enumerate() {
+        *value = pair[i % 2];
+    }
+    all
+}
+
+#[inline(always)]
+fn add(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+    let mut sums = [0; 8];
+    for i in 0..8 {
+        sums[i] = a[i].wrapping_add(b[i]);
+    }
+    sums
+}

@@ -1,0 +1,124 @@
+//! The few vector operations that a compiler does not find by itself, and running code compiled for
+//! the processor's instruction set.
+
+use pulp::{Arch, Scalar, Simd, WithSimd};
+
+/// Pixels that are interleaved together.
+pub(super) const CHUNK: usize = 32;
+
+/// An instruction set. All give the same results.
+pub(super) trait Lanes: Copy {
+    /// `a[2i]·b[2i] + a[2i + 1]·b[2i + 1]`.
+    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8];
+
+    /// `[a[0], b[0], c[0], a[1], …]`.
+    fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK];
+}
+
+/// Whatever the compiler makes of plain loops.
+#[derive(Clone, Copy)]
+pub(super) struct Plain;
+
+impl Lanes for Plain {
+    #[inline(always)]
+    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
+        let mut sums = [0i32; 8];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let [low, high] = [2 * i, 2 * i + 1].map(|at| i32::from(a[at]) * i32::from(b[at]));
+            *sum = low.wrapping_add(high);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK] {
+        let mut out = [0; 3 * CHUNK];
+        for (i, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            *pixel = [channels[0][i], channels[1][i], channels[2][i]];
+        }
+        out
+    }
+}
+
+/// AVX2.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Lanes for pulp::x86::V3 {
+    #[inline(always)]
+    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
+        let sums = self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(a), pulp::cast(b));
+        pulp::cast(sums)
+    }
+
+    #[inline(always)]
+    fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK] {
+        /// Where the bytes of the `k`th 16 of 48 lie in 16 bytes of channel `c`, twice; 0x80 if
+        /// they do not.
+        const fn places(k: usize, c: usize) -> [u8; 32] {
+            let mut places = [0x80; 32];
+            let mut i = 0;
+            while i < 32 {
+                let at = 16 * k + i % 16;
+                if at % 3 == c {
+                    places[i] = (at / 3) as u8;
+                }
+                i += 1;
+            }
+            places
+        }
+        const PLACES: [[[u8; 32]; 3]; 3] = [
+            [places(0, 0), places(0, 1), places(0, 2)],
+            [places(1, 0), places(1, 1), places(1, 2)],
+            [places(2, 0), places(2, 1), places(2, 2)],
+        ];
+        // No closures: they would not be compiled for this instruction set.
+        let [a, b, c] = [
+            pulp::cast(channels[0]),
+            pulp::cast(channels[1]),
+            pulp::cast(channels[2]),
+        ];
+        let mut out = [[0; 16]; 6];
+        for (k, [of_a, of_b, of_c]) in PLACES.into_iter().enumerate() {
+            let a = self.avx2._mm256_shuffle_epi8(a, pulp::cast(of_a));
+            let b = self.avx2._mm256_shuffle_epi8(b, pulp::cast(of_b));
+            let c = self.avx2._mm256_shuffle_epi8(c, pulp::cast(of_c));
+            let all = self
+                .avx2
+                ._mm256_or_si256(self.avx2._mm256_or_si256(a, b), c);
+            let halves: [[u8; 16]; 2] = pulp::cast(all);
+            out[k] = halves[0];
+            out[k + 3] = halves[1];
+        }
+        pulp::cast(out)
+    }
+}
+
+/// Something to run for an instruction set.
+pub(super) trait Run {
+    type Output;
+
+    /// Must be inlined, with all that it calls.
+    fn run(self, lanes: impl Lanes) -> Self::Output;
+}
+
+/// Runs code compiled for `arch`.
+pub(super) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
+    struct Op<R, L>(R, L);
+
+    impl<R: Run, L: Lanes> WithSimd for Op<R, L> {
+        type Output = R::Output;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> R::Output {
+            self.0.run(self.1)
+        }
+    }
+
+    match arch {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V4(v4) => Simd::vectorize(v4, Op(run, *v4)),
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        Arch::V3(v3) => Simd::vectorize(v3, Op(run, v3)),
+        Arch::Scalar => Simd::vectorize(Scalar::new(), Op(run, Plain)),
+        other => other.dispatch(Op(run, Plain)),
+    }
+}
