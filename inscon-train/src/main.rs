@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use burn::tensor::Device;
@@ -40,8 +41,10 @@ enum Command {
     Detect(DetectArgs),
     /// Fit linear probes on the frozen backbone: RUN/probe
     Probe(RunArgs),
-    /// Draw pictures of the views that pretraining sees: RUN/views
-    Views(RunArgs),
+    /// Draw pictures of the views that pretraining sees, with the cells matched between them
+    Views(ViewsArgs),
+    /// Measure how fast batches are made, and whether the data or the device is the limit
+    ProfileData(ProfileArgs),
     /// Write the backbone or the detector for other tools
     Export(ExportArgs),
     /// Look into a file of weights, or write it under other names
@@ -124,6 +127,45 @@ struct RunArgs {
     /// cpu, wgpu, or cuda:N
     #[arg(long, default_value = "cpu", value_name = "NAME")]
     device: String,
+}
+
+#[derive(Debug, Args)]
+struct ViewsArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Folder of a run: pictures go to RUN/views
+    #[arg(long, value_name = "DIR", required_unless_present = "out")]
+    run: Option<PathBuf>,
+    /// Folder for the pictures, without a run
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Batch to draw, by its step
+    #[arg(long, default_value_t = 0, value_name = "STEP")]
+    step: u64,
+    /// Query canvases to draw
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = at_least_one)]
+    canvases: usize,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Folder of a run: its metrics say how fast the device is
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Images a second that the device takes, instead of what the run's metrics say
+    #[arg(long, value_name = "RATE")]
+    device_rate: Option<f64>,
+    /// Numbers of loader threads to try; 1, 2, 4, … up to the cores without it
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = at_least_one)]
+    workers: Vec<usize>,
+    /// Seconds for each
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    seconds: f64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -238,7 +280,8 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Evaluate(args) => phase(&args.run, interrupt, evaluate::run),
         Command::Detect(args) => detect::run(&args, interrupt),
         Command::Probe(args) => phase(&args, interrupt, probe::run),
-        Command::Views(args) => phase(&args, interrupt, pretrain::draw_views),
+        Command::Views(args) => views(&args),
+        Command::ProfileData(args) => profile_data(&args, interrupt),
         Command::Export(args) => phase(&args.run, interrupt, |config, run, _, _| {
             export::run(config, run, args.naming)
         }),
@@ -264,6 +307,46 @@ fn phase(
     RunDir::create(&args.run)?.claim(&config.to_toml())?;
     config.data = resolve_data(&config.data, &args.run)?;
     run(&config, &args.run, &device, interrupt)
+}
+
+/// Pictures of a batch. They are no part of a run, so that its recipe is not claimed.
+fn views(args: &ViewsArgs) -> anyhow::Result<()> {
+    let mut config = args.recipe.load()?;
+    let out = match (&args.out, &args.run) {
+        (Some(out), _) => out.clone(),
+        (None, Some(run)) => run.join("views"),
+        (None, None) => anyhow::bail!("give --out DIR or --run DIR"),
+    };
+    let run = args.run.as_ref().unwrap_or(&out);
+    config.data = resolve_data(&config.data, run)?;
+    pretrain::draw_views(&config, args.step, args.canvases, &out)
+}
+
+fn profile_data(args: &ProfileArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let mut config = args.recipe.load()?;
+    let here = PathBuf::from(".");
+    let run = args.run.as_ref().unwrap_or(&here);
+    config.data = resolve_data(&config.data, run)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = match args.workers.is_empty() {
+        true => std::iter::successors(Some(1), |n| Some(2 * n))
+            .take_while(|n| *n <= cores)
+            .collect(),
+        false => args.workers.clone(),
+    };
+    let of_run = args.run.as_ref();
+    let of_run = of_run.and_then(|run| pretrain::device_rate(run, config.pretrain.batch));
+    let time = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
+    let options = pretrain::ProfileOptions {
+        workers,
+        time,
+        device_rate: args.device_rate.or(of_run),
+    };
+    let profile = pretrain::profile_data(&config, &options, interrupt)?;
+    if args.json {
+        return print_line(&profile);
+    }
+    writeln!(io::stdout(), "{profile}").context("cannot write to stdout")
 }
 
 /// Claims the run folder and takes over another run's pretraining.

@@ -4,11 +4,11 @@
 
 use image::{Rgb, RgbImage};
 use inscon_aug::{
-    BBox, KeyView, Stitching, TileRecord, ViewAugmentation, draw, stitch, stream, tile_records,
+    BBox, KeyView, Stitching, TileRecord, ViewAugmentation, draw, stitch_rgb, stream, tile_records,
 };
 use inscon_train::pictures::{
-    BatchViews, DetectionsPicture, DetectionsRecord, DrawnObject, ViewsRecord, denormalised,
-    match_cells, write_detections,
+    BatchViews, DetectionsPicture, DetectionsRecord, DrawnObject, ViewsRecord, match_cells,
+    picture_of, write_detections,
 };
 use inscon_train::scenes::{Scene, ScenesConfig};
 use ndarray::{Array4, Axis};
@@ -17,11 +17,10 @@ const TILE: u32 = 64;
 const CELLS: usize = 4;
 
 struct Batch {
-    query: Array4<f32>,
-    key: Array4<f32>,
+    query: Array4<u8>,
+    key: Array4<u8>,
     query_tiles: Vec<TileRecord>,
     key_tiles: Vec<TileRecord>,
-    augmentation: ViewAugmentation,
 }
 
 /// A real batch of eight scenes.
@@ -44,8 +43,7 @@ fn batch(key_view: KeyView) -> Batch {
             .zip(&images)
             .map(|(v, i)| v.apply_rgb(i))
             .collect();
-        let (mean, std) = (augmentation.mean, augmentation.std);
-        let canvases = stitch(&pixels, order, grid, TILE, mean, std);
+        let canvases = stitch_rgb(&pixels, order, grid, TILE);
         (canvases, tile_records(&views, order, grid, TILE))
     };
     let (query, query_tiles) = side(0, layout.grid, &layout.query);
@@ -55,7 +53,6 @@ fn batch(key_view: KeyView) -> Batch {
         key,
         query_tiles,
         key_tiles,
-        augmentation,
     }
 }
 
@@ -67,8 +64,6 @@ impl Batch {
             query_tiles: &self.query_tiles,
             key_tiles: &self.key_tiles,
             files: &[],
-            mean: self.augmentation.mean,
-            std: self.augmentation.std,
             cells: CELLS,
             positive_below: 0.7,
         }
@@ -163,15 +158,10 @@ fn shares_are_of_the_whole_batch() {
 }
 
 #[test]
-fn denormalising_undoes_normalising() {
+fn a_canvas_is_a_picture() {
     let image = RgbImage::from_fn(9, 7, |x, y| Rgb([(x * 28) as u8, (y * 36) as u8, 200]));
-    let mut canvas = Array4::zeros((1, 3, 7, 9));
-    let (mean, std) = ([0.4, 0.5, 0.3], [0.2, 0.25, 0.3]);
-    inscon_aug::normalize_into(&image, mean, std, canvas.index_axis_mut(Axis(0), 0));
-    assert_eq!(
-        denormalised(canvas.index_axis(Axis(0), 0), mean, std),
-        image
-    );
+    let canvas = Array4::from_shape_vec((1, 7, 9, 3), image.as_raw().clone()).unwrap();
+    assert_eq!(picture_of(canvas.index_axis(Axis(0), 0)), image);
 }
 
 #[test]

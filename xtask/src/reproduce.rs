@@ -272,7 +272,9 @@ fn plan(args: &ReproduceArgs, file: &Path, recipe: &Recipe, out: &Path) -> Resul
                 arguments.extend(config.clone());
                 arguments.extend(["--run".to_owned(), run.display().to_string()]);
                 arguments.extend(["--arm".to_owned(), arm.name.clone()]);
-                arguments.extend(["--device".to_owned(), args.device.clone()]);
+                if phase != "views" {
+                    arguments.extend(["--device".to_owned(), args.device.clone()]);
+                }
                 let seed = format!("seed={seed}");
                 let all = args.sets.iter().chain(&sets).chain(std::iter::once(&seed));
                 arguments.extend(all.flat_map(|s| ["--set".to_owned(), s.clone()]));

@@ -11,10 +11,10 @@ use ndarray::Array4;
 use rand::Rng;
 use serde::Serialize;
 
-use super::{Workload, median, noise};
+use super::{Workload, median};
 use crate::Interrupt;
 use crate::config::ExperimentConfig;
-use crate::data::PretrainBatch;
+use crate::data::{Canvases, PretrainBatch};
 use crate::pretrain::{Phases, PretrainState};
 
 /// What the steps took.
@@ -114,10 +114,9 @@ bn_groups = 1
 
 fn random_batch(workload: &Workload, step: u64, rng: &mut impl Rng) -> PretrainBatch {
     let &Workload { size, batch, .. } = workload;
-    let shape = (batch, 3, size, size);
     let mut pixels = || {
-        let mut values = noise(batch * 3 * size * size, rng).into_iter();
-        Array4::from_shape_simple_fn(shape, || values.next().unwrap_or_default())
+        let shape = (batch, size, size, 3);
+        Canvases::from(Array4::from_shape_simple_fn(shape, || rng.next_u64() as u8))
     };
     PretrainBatch {
         step,

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use inscon_aug::DecodeLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Shuffle;
 use crate::scenes::ScenesConfig;
 
 /// Folders and files of an experiment. `cargo xtask reproduce` fills in the paths.
@@ -44,8 +46,28 @@ pub struct DataConfig {
     pub scenes_dir: PathBuf,
     /// Folder of unlabelled images, searched recursively.
     pub pretrain_images: PathBuf,
-    /// At most so many of them (the first by path); 0 is all.
+    /// COCO JSON whose `file_name`s, relative to `pretrain_images`, are the unlabelled images;
+    /// instead of all under that folder.
+    pub pretrain_json: PathBuf,
+    /// Image sets in VOC's layout whose images are the unlabelled ones; instead of
+    /// `pretrain_images`.
+    pub pretrain_voc: Vec<VocSplit>,
+    /// WebDataset tar shards of unlabelled images, on this machine or in an object store
+    /// (`shards/*.tar`, `s3://bucket/train-{000000..000146}.tar`); instead of `pretrain_images`.
+    pub pretrain_shards: String,
+    /// At most so many of them (the first by path); 0 is all. Not of shards.
     pub max_pretrain_images: usize,
+    /// How an epoch mixes the images: `"full"`, or `{ buffer = { size = 10000 } }` as WebDataset
+    /// does, which reads shards from end to end.
+    pub shuffle: Shuffle,
+    /// Images of a shard that a folder is taken to consist of, so that a buffered shuffle reads it
+    /// in the order of the shards packed from it; 0 takes it as one.
+    pub shard_size: usize,
+    /// Most MiB of shards held ahead of the batches.
+    pub read_ahead_mib: usize,
+    /// Where the lists of large folders and the indices of shards are kept; empty is the user's
+    /// cache folder (`$XDG_CACHE_HOME/inscon`).
+    pub cache_dir: PathBuf,
     /// COCO instances JSON to fine-tune on.
     pub train_json: PathBuf,
     /// Folder its `file_name`s are relative to.
@@ -65,8 +87,14 @@ pub struct DataConfig {
     pub workers: usize,
     /// Batches prepared ahead of the step.
     pub prefetch: usize,
-    /// Keep decoded images in memory.
+    /// Keep decoded images in memory, at their full size: `jpeg_scaling` does nothing then.
     pub cache: bool,
+    /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the crops of both views are that much
+    /// larger than the views, as PIL's `Image.draft` does. Much faster on large photos; pixels
+    /// differ by a few levels.
+    pub jpeg_scaling: bool,
+    /// Refuse images whose decoding takes more MiB than this.
+    pub max_image_mib: usize,
     /// Stop when more than this share of the images turned out unreadable.
     pub max_bad_share: f64,
 }
@@ -79,7 +107,14 @@ impl Default for DataConfig {
             scenes_seed: 0,
             scenes_dir: PathBuf::new(),
             pretrain_images: PathBuf::new(),
+            pretrain_json: PathBuf::new(),
+            pretrain_voc: Vec::new(),
+            pretrain_shards: String::new(),
             max_pretrain_images: 0,
+            shuffle: Shuffle::Full,
+            shard_size: 0,
+            read_ahead_mib: 256,
+            cache_dir: PathBuf::new(),
             train_json: PathBuf::new(),
             train_images: PathBuf::new(),
             val_json: PathBuf::new(),
@@ -90,12 +125,22 @@ impl Default for DataConfig {
             workers: 2,
             prefetch: 4,
             cache: false,
+            jpeg_scaling: true,
+            max_image_mib: 512,
             max_bad_share: 0.1,
         }
     }
 }
 
 impl DataConfig {
+    /// What decoding one image may take.
+    #[must_use]
+    pub fn decode_limits(&self) -> DecodeLimits {
+        DecodeLimits {
+            max_bytes: (self.max_image_mib as u64) << 20,
+        }
+    }
+
     /// Checks the values against each other.
     pub(super) fn validate(&self) -> Result<(), String> {
         if self.workers == 0 || self.prefetch == 0 {
@@ -104,9 +149,31 @@ impl DataConfig {
         if self.source == DataSource::Folders && !(0.0..=1.0).contains(&self.max_bad_share) {
             return Err("data.max_bad_share must lie in [0, 1]".into());
         }
+        if self.max_image_mib == 0 || self.read_ahead_mib == 0 {
+            return Err("data.max_image_mib and data.read_ahead_mib must be at least 1".into());
+        }
+        let sources = [
+            (
+                "data.pretrain_json",
+                !self.pretrain_json.as_os_str().is_empty(),
+            ),
+            ("data.pretrain_voc", !self.pretrain_voc.is_empty()),
+            ("data.pretrain_shards", !self.pretrain_shards.is_empty()),
+        ];
+        let given: Vec<&str> = sources.iter().filter(|s| s.1).map(|s| s.0).collect();
+        if let [first, second, ..] = given[..] {
+            return Err(format!("{first} and {second} are both set; drop one"));
+        }
+        if self.max_pretrain_images > 0 && !self.pretrain_shards.is_empty() {
+            return Err(
+                "data.max_pretrain_images does not apply to data.pretrain_shards; name fewer shards"
+                    .into(),
+            );
+        }
         for (part, json, voc) in [
             ("train", &self.train_json, &self.train_voc),
             ("val", &self.val_json, &self.val_voc),
+            ("pretrain", &self.pretrain_json, &self.pretrain_voc),
         ] {
             if !json.as_os_str().is_empty() && !voc.is_empty() {
                 return Err(format!(

@@ -205,7 +205,7 @@ impl ExperimentConfig {
     }
 
     /// The recipe as one run sees it. Arms and seeds are left out, so that adding an arm does not
-    /// make another recipe of a finished run, and so are the loader's threads, which change nothing
+    /// make another recipe of a finished run, and so are the loader's threads and buffers, which change nothing
     /// but the time.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -217,13 +217,19 @@ impl ExperimentConfig {
         let DataConfig {
             workers,
             prefetch,
-            cache,
+            read_ahead_mib,
+            cache_dir,
             ..
         } = DataConfig::default();
+        // With decoded images kept nothing is scaled while decoding, which does change pixels.
+        let jpeg_scaling = run.data.jpeg_scaling && !run.data.cache;
         run.data = DataConfig {
             workers,
             prefetch,
-            cache,
+            read_ahead_mib,
+            cache_dir,
+            cache: false,
+            jpeg_scaling,
             ..run.data
         };
         toml::to_string(&run).expect("a recipe is serializable")

@@ -10,7 +10,8 @@ pub enum DataError {
     /// No folder was given.
     #[error(
         "data.pretrain_images is not set: give the folder of unlabelled images with \
-         --set data.pretrain_images=DIR, or use data.source = \"scenes\""
+         --set data.pretrain_images=DIR, tar shards with data.pretrain_shards, or use \
+         data.source = \"scenes\""
     )]
     NoFolder,
     /// The folder, or one inside it, cannot be read.
@@ -33,48 +34,66 @@ pub enum DataError {
         /// The file extensions looked for.
         extensions: String,
     },
+    /// A list of images that cannot be read.
+    #[error("cannot read the list of images {}: {message}", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        message: String,
+    },
     /// Fewer images than one batch.
     #[error(
-        "{} holds {images} images, fewer than one batch: use pretrain.batch = {fits} or smaller, or \
-         more images",
-        path.display()
+        "{origin} holds {images} images, fewer than one batch{}: use pretrain.batch = {fits} or \
+         smaller, or more images",
+        if *world > 1 { format!(" on each of {world} devices") } else { String::new() }
     )]
     SmallerThanBatch {
-        /// The folder.
-        path: PathBuf,
+        /// The folder or the shards.
+        origin: String,
         /// Images in it.
         images: usize,
+        /// Processes that share them.
+        world: usize,
         /// The largest batch that fits.
         fits: usize,
     },
-    /// Not one image can be decoded.
-    #[error("none of the {images} images under {} can be read; {first}", path.display())]
+    /// Not one image can be decoded, of all or of many in a row.
+    #[error(
+        "none of {} images in a row of {origin} can be read, the first being {}; check that they are \
+         images and complete, or raise data.max_image_mib if they are too large",
+        bad.len(),
+        bad.first().map_or(String::new(), |bad| format!("{}: {}", bad.file, bad.error))
+    )]
     NoneReadable {
-        /// The folder.
-        path: PathBuf,
-        /// Images in it.
-        images: usize,
-        /// The first of them and what is wrong with it.
-        first: String,
+        /// The folder or the shards.
+        origin: String,
+        /// The images and what is wrong with them.
+        bad: Vec<super::BadImage>,
     },
     /// Too many images turned out unreadable.
     #[error(
-        "{bad} of {images} images under {} are unreadable, more than data.max_bad_share = {share}; \
-         {listed}; repair or remove them, or raise data.max_bad_share",
-        path.display()
+        "{bad} of the {images} images met so far of {origin} are unreadable, more than data.max_bad_share = \
+         {share}; {listed}; repair or remove them, or raise data.max_bad_share"
     )]
     TooManyBad {
-        /// The folder.
-        path: PathBuf,
+        /// The folder or the shards.
+        origin: String,
         /// Unreadable images met so far.
         bad: usize,
-        /// Images in the folder.
+        /// Images met so far, or all of a small set.
         images: usize,
         /// The bound.
         share: f64,
         /// Where they are listed, or the last one.
         listed: String,
     },
+    /// The place of the images cannot be read.
+    #[error(transparent)]
+    Samples(#[from] super::SampleError),
+    /// No threads to load with.
+    #[error("cannot start the threads that load images: {0}; lower data.workers")]
+    Threads(String),
     /// A worker panicked; a fault of this program.
     #[error(
         "making batch {step} panicked: {message}; this is a fault of inscon-train, please report it"

@@ -1,17 +1,21 @@
-//! Decoded images by index, with unreadable ones replaced.
+//! Images by index as pairs of views, with unreadable ones replaced.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use image::RgbImage;
-use inscon_aug::decode_rgb;
+use inscon_aug::{
+    AugError, BBox, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch, decode_rgb,
+};
+use ndarray::ArrayViewMut3;
 use serde::{Deserialize, Serialize};
 
-use super::ImageFolder;
+use super::stats::{Counters, Part};
+use super::{DataError, LoadStats, SampleError, SampleSource};
 
 /// An image that could not be read: a line of `bad_images.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadImage {
-    /// Its path below the image folder.
+    /// Its path below the image folder, or in its shard.
     pub file: String,
     /// What was wrong with it.
     pub error: String,
@@ -19,69 +23,245 @@ pub struct BadImage {
     pub replaced_by: Option<String>,
 }
 
-/// The images of a folder, decoded on demand.
+/// How images are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoding {
+    /// Keep decoded images in memory: whole ones at full size, so nothing is scaled while decoding.
+    pub cache: bool,
+    /// Decode JPEGs at 1/2, 1/4 or 1/8 where both views' crops are that much larger than the views.
+    pub scaling: bool,
+    /// Most bytes that decoding one image may take.
+    pub limits: DecodeLimits,
+}
+
+/// The images of a source, decoded on demand.
 #[derive(Debug)]
 pub struct Images {
-    folder: ImageFolder,
+    source: Arc<dyn SampleSource>,
+    decoding: Decoding,
     /// One cell an image when decoded images are kept.
     kept: Option<Vec<OnceLock<Decoded>>>,
+    counters: Counters,
+    /// Buffers of threads that are not at work.
+    idle: Mutex<Vec<Box<Buffers>>>,
 }
 
 type Decoded = Result<Arc<RgbImage>, String>;
 
+/// So many unreadable images one after another are not stepped over: something else is wrong.
+pub const IN_A_ROW: usize = 1000;
+
+/// What a thread needs to make views; kept, so that nothing is allocated for an image.
+#[derive(Debug, Default)]
+struct Buffers {
+    bytes: Vec<u8>,
+    decoder: Decoder,
+    scratch: ViewScratch,
+}
+
+/// A pair of views that was made.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Pair {
+    /// The image that is seen.
+    pub(super) shown: usize,
+    /// What was drawn.
+    pub(super) views: [SampledView; 2],
+    /// The unreadable images that were stepped over.
+    pub(super) bad: Vec<BadImage>,
+}
+
+/// Why an image gives no views: it is broken, or nothing can be read any more.
+enum Failure {
+    Image(String),
+    Source(SampleError),
+}
+
+impl From<AugError> for Failure {
+    fn from(error: AugError) -> Self {
+        Self::Image(error.to_string())
+    }
+}
+
 impl Images {
-    /// The images of `folder`; `cache` keeps what was decoded in memory.
+    /// The images of `source`.
     #[must_use]
-    pub fn new(folder: ImageFolder, cache: bool) -> Self {
-        let kept = cache.then(|| folder.files().iter().map(|_| OnceLock::new()).collect());
-        Self { folder, kept }
+    pub fn new(source: Arc<dyn SampleSource>, decoding: Decoding) -> Self {
+        let kept = decoding
+            .cache
+            .then(|| (0..source.len()).map(|_| OnceLock::new()).collect());
+        Self {
+            source,
+            decoding,
+            kept,
+            counters: Counters::default(),
+            idle: Mutex::default(),
+        }
     }
 
-    /// The folder.
+    /// Where they come from.
     #[must_use]
-    pub fn folder(&self) -> &ImageFolder {
-        &self.folder
+    pub fn source(&self) -> &Arc<dyn SampleSource> {
+        &self.source
     }
 
-    /// Image `index`, or the next readable one by path (from the last to the first), with its own
-    /// index, and the unreadable ones that were stepped over. `None` when no image is readable.
+    /// The time spent so far.
+    #[must_use]
+    pub fn stats(&self) -> LoadStats {
+        self.counters.read()
+    }
+
+    /// Writes two views of image `index`, or of the next readable one (the first comes after the
+    /// last), into `out`. `draw` draws them for an image's width and height.
+    ///
+    /// # Errors
+    /// [`DataError::NoneReadable`] when no image is readable, or none of [`IN_A_ROW`] images, [`DataError::Samples`] when the
+    /// source itself fails.
     ///
     /// # Panics
-    /// When `index` is not the index of a file.
-    #[must_use]
-    pub fn readable(&self, index: usize) -> (Option<(usize, Arc<RgbImage>)>, Vec<BadImage>) {
-        let files = self.folder.files().len();
-        assert!(index < files, "image {index} of {files}");
-        let mut bad = Vec::new();
-        for at in (index..files).chain(0..index) {
-            match self.decode(at) {
-                Ok(image) => {
-                    let name = self.folder.name(at);
-                    bad.iter_mut()
-                        .for_each(|b: &mut BadImage| b.replaced_by = Some(name.clone()));
-                    return (Some((at, image)), bad);
+    /// When there is no image `index`.
+    pub(super) fn pair(
+        &self,
+        index: usize,
+        draw: impl Fn([u32; 2]) -> [SampledView; 2],
+        mut out: [ArrayViewMut3<'_, u8>; 2],
+    ) -> Result<Pair, DataError> {
+        let images = self.source.len();
+        assert!(index < images, "image {index} of {images}");
+        let mut buffers = self.take();
+        let mut bad: Vec<BadImage> = Vec::new();
+        for shown in (index..images).chain(0..index).take(IN_A_ROW) {
+            match self.try_pair(shown, &draw, &mut out, &mut buffers) {
+                Ok(views) => {
+                    self.give(buffers);
+                    let name = (!bad.is_empty()).then(|| self.source.name(shown));
+                    bad.iter_mut().for_each(|b| b.replaced_by.clone_from(&name));
+                    return Ok(Pair { shown, views, bad });
                 }
-                Err(error) => {
+                Err(Failure::Source(error)) => return Err(DataError::Samples(error)),
+                Err(Failure::Image(error)) => {
+                    self.counters.bad();
+                    let file = self.source.name(shown);
                     bad.push(BadImage {
-                        file: self.folder.name(at),
+                        file,
                         error,
                         replaced_by: None,
                     });
                 }
             }
         }
-        (None, bad)
+        Err(DataError::NoneReadable {
+            origin: self.source.place(),
+            bad,
+        })
     }
 
-    fn decode(&self, index: usize) -> Decoded {
-        match &self.kept {
-            Some(kept) => kept[index].get_or_init(|| self.read(index)).clone(),
-            None => self.read(index),
+    fn try_pair(
+        &self,
+        index: usize,
+        draw: &impl Fn([u32; 2]) -> [SampledView; 2],
+        out: &mut [ArrayViewMut3<'_, u8>; 2],
+        buffers: &mut Buffers,
+    ) -> Result<[SampledView; 2], Failure> {
+        let Buffers {
+            bytes,
+            decoder,
+            scratch,
+        } = buffers;
+        if let Some(kept) = &self.kept {
+            let image = self.kept(&kept[index], index, bytes)?;
+            let (width, height) = image.dimensions();
+            let views = draw([width, height]);
+            let region = PixelRegion::from(&*image);
+            self.render(&views, &region, scratch, out);
+            self.counters.shown(0);
+            return Ok(views);
         }
+        self.fetch(index, bytes)?;
+        let (views, region) = self.counters.time(Part::Decode, || {
+            decoder.set_limits(self.decoding.limits);
+            let size = decoder.size(bytes)?;
+            let views = draw(size);
+            let [a, b] = &views;
+            let seen = union(&a.crop, &b.crop);
+            let denominator = match self.decoding.scaling {
+                true => a.denominator().min(b.denominator()),
+                false => 1,
+            };
+            let region = decoder.decode_region(bytes, &seen, denominator)?;
+            Ok::<_, Failure>((views, region))
+        })?;
+        self.render(&views, &region, scratch, out);
+        self.counters.shown(bytes.len());
+        Ok(views)
     }
 
-    fn read(&self, index: usize) -> Decoded {
-        let bytes = std::fs::read(&self.folder.files()[index]).map_err(|e| e.to_string())?;
-        decode_rgb(&bytes).map(Arc::new).map_err(|e| e.to_string())
+    fn fetch(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+        let read = || self.source.read(index, bytes);
+        self.counters
+            .time(Part::Read, read)
+            .map_err(|error| match error {
+                SampleError::Unreadable(what) => Failure::Image(what),
+                SampleError::Source(_) => Failure::Source(error),
+            })
     }
+
+    fn kept(
+        &self,
+        cell: &OnceLock<Decoded>,
+        index: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Arc<RgbImage>, Failure> {
+        if cell.get().is_none() {
+            let image = match self.fetch(index, bytes) {
+                Ok(()) => self
+                    .counters
+                    .time(Part::Decode, || decode_rgb(bytes))
+                    .map(Arc::new)
+                    .map_err(|error| error.to_string()),
+                Err(Failure::Image(error)) => Err(error),
+                Err(failure) => return Err(failure),
+            };
+            // Another thread may have been quicker, with the same.
+            let _ = cell.set(image);
+        }
+        let image = cell
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Err("not read".into()));
+        image.map_err(Failure::Image)
+    }
+
+    fn render(
+        &self,
+        views: &[SampledView; 2],
+        region: &PixelRegion<'_>,
+        scratch: &mut ViewScratch,
+        out: &mut [ArrayViewMut3<'_, u8>; 2],
+    ) {
+        self.counters.time(Part::Augment, || {
+            for (view, out) in views.iter().zip(out) {
+                view.render(region, scratch, out.view_mut());
+            }
+        });
+    }
+
+    fn take(&self) -> Box<Buffers> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop().unwrap_or_default()
+    }
+
+    fn give(&self, buffers: Box<Buffers>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(buffers);
+    }
+}
+
+/// The smallest box around both.
+fn union(a: &BBox, b: &BBox) -> BBox {
+    BBox::new(
+        a.x0.min(b.x0),
+        a.y0.min(b.y0),
+        a.x1.max(b.x1),
+        a.y1.max(b.y1),
+    )
 }

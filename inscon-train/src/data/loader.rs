@@ -1,6 +1,7 @@
-//! Batches made ahead of time by worker threads, delivered in order.
+//! Batches made ahead of time, delivered in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,22 +11,19 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{BadImage, DataError, PretrainBatch, PretrainBatches};
 
-/// Delivers the batches of steps `first..end`, each made by one of `workers` threads, with at most
-/// `prefetch` of them under way or waiting.
+type Made = Result<PretrainBatch, DataError>;
+
+/// Delivers the batches of steps `first..end`, one after another, each made by `workers` threads,
+/// with at most `prefetch` of them under way or waiting.
 ///
 /// Batches depend on the seed and the step alone, so neither the number of threads nor the step a
 /// run resumes at changes them.
 #[derive(Debug)]
 pub struct PretrainLoader {
     batches: Arc<PretrainBatches>,
-    /// `None` once the threads have been told to stop.
-    jobs: Option<Sender<u64>>,
-    made: Receiver<(u64, Result<PretrainBatch, DataError>)>,
-    threads: Vec<JoinHandle<()>>,
-    waiting: BTreeMap<u64, Result<PretrainBatch, DataError>>,
-    asked: u64,
-    next: u64,
-    end: u64,
+    made: Receiver<Made>,
+    thread: Option<JoinHandle<()>>,
+    left: u64,
     bad: BTreeSet<String>,
     waited: Duration,
 }
@@ -33,69 +31,55 @@ pub struct PretrainLoader {
 impl PretrainLoader {
     /// Starts the threads. `known_bad` holds the names of unreadable images that an earlier process
     /// reported.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`DataError::Threads`] when the system gives no more of them.
     pub fn start(
         batches: Arc<PretrainBatches>,
-        steps: std::ops::Range<u64>,
+        steps: Range<u64>,
         workers: usize,
         prefetch: usize,
         known_bad: BTreeSet<String>,
-    ) -> Self {
-        let prefetch = prefetch.max(1);
-        let (jobs, todo) = bounded::<u64>(prefetch);
-        let (done, made) = bounded(prefetch);
-        let threads = (0..workers.max(1))
-            .map(|_| {
-                let (todo, done, batches) = (todo.clone(), done.clone(), batches.clone());
-                std::thread::spawn(move || {
-                    for step in todo {
-                        if done.send((step, make(&batches, step))).is_err() {
-                            break;
-                        }
-                    }
-                })
-            })
-            .collect();
-        let mut loader = Self {
+    ) -> Result<Self, DataError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(workers.max(1))
+            .thread_name(|n| format!("data-{n}"))
+            .build()
+            .map_err(|e| DataError::Threads(e.to_string()))?;
+        // One more is being made while the channel is full.
+        let (done, made) = bounded(prefetch.max(1) - 1);
+        let left = steps.end.saturating_sub(steps.start);
+        let maker = batches.clone();
+        let thread = std::thread::Builder::new()
+            .name("data".to_owned())
+            .spawn(move || threads.install(|| make_all(&maker, steps, &done)))
+            .map_err(|e| DataError::Threads(e.to_string()))?;
+        Ok(Self {
             batches,
-            jobs: Some(jobs),
             made,
-            threads,
-            waiting: BTreeMap::new(),
-            asked: steps.start,
-            next: steps.start,
-            end: steps.end,
+            thread: Some(thread),
+            left,
             bad: known_bad,
             waited: Duration::ZERO,
-        };
-        for _ in 0..prefetch {
-            loader.ask();
-        }
-        loader
+        })
     }
 
     /// The batch of the next step, and the unreadable images met in it for the first time in this
-    /// run; `None` after the last step.
+    /// run; `None` after the last step, and after an error.
     ///
     /// # Errors
-    /// [`DataError::NoneReadable`] and [`DataError::Panic`].
+    /// [`DataError::NoneReadable`], [`DataError::Samples`] and [`DataError::Panic`].
     pub fn next_batch(&mut self) -> Option<Result<(PretrainBatch, Vec<BadImage>), DataError>> {
-        if self.next == self.end {
+        if self.left == 0 {
             return None;
         }
         let started = Instant::now();
-        let result = loop {
-            if let Some(result) = self.waiting.remove(&self.next) {
-                break result;
-            }
-            match self.made.recv() {
-                Ok((step, result)) => self.waiting.insert(step, result),
-                Err(_) => unreachable!("workers outlive the loader and catch panics"),
-            };
-        };
+        let result = self.made.recv().ok()?;
         self.waited += started.elapsed();
-        self.next += 1;
-        self.ask();
+        self.left -= 1;
+        if result.is_err() {
+            self.left = 0;
+        }
         Some(result.map(|mut batch| {
             let mut new = std::mem::take(&mut batch.bad);
             new.retain(|bad| self.bad.insert(bad.file.clone()));
@@ -103,7 +87,7 @@ impl PretrainLoader {
         }))
     }
 
-    /// Images of the folder that turned out unreadable, those of earlier processes included.
+    /// Images that turned out unreadable, those of earlier processes included.
     #[must_use]
     pub fn bad_images(&self) -> usize {
         self.bad.len()
@@ -119,29 +103,34 @@ impl PretrainLoader {
     pub fn take_waited(&mut self) -> Duration {
         std::mem::take(&mut self.waited)
     }
-
-    /// Asks for one more batch. Never blocks: as many jobs are out as the channel holds.
-    fn ask(&mut self) {
-        if let (Some(jobs), true) = (&self.jobs, self.asked < self.end) {
-            // The threads hold the other end until `drop`.
-            let _ = jobs.send(self.asked);
-            self.asked += 1;
-        }
-    }
 }
 
 impl Drop for PretrainLoader {
     fn drop(&mut self) {
-        self.jobs = None;
-        // Without a receiver a worker ends after the batch it is making.
+        // Without a receiver the maker ends after the batch it is making.
         self.made = crossbeam_channel::never();
-        for thread in self.threads.drain(..) {
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn make(batches: &PretrainBatches, step: u64) -> Result<PretrainBatch, DataError> {
+fn make_all(batches: &PretrainBatches, steps: Range<u64>, done: &Sender<Made>) {
+    let first = steps.start;
+    for step in steps {
+        // At the start, and at the start of each epoch.
+        if step == first || step.is_multiple_of(batches.steps_per_epoch()) {
+            batches.announce(step);
+        }
+        let made = make(batches, step);
+        let failed = made.is_err();
+        if done.send(made).is_err() || failed {
+            break;
+        }
+    }
+}
+
+fn make(batches: &PretrainBatches, step: u64) -> Made {
     catch_unwind(AssertUnwindSafe(|| batches.make(step))).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<String>()

@@ -37,6 +37,9 @@ pub fn scenes_dir(data: &DataConfig, run: &Path) -> PathBuf {
 fn with_scenes(data: &DataConfig, paths: &ScenesPaths) -> DataConfig {
     DataConfig {
         pretrain_images: paths.unlabelled.clone(),
+        pretrain_json: PathBuf::new(),
+        pretrain_voc: Vec::new(),
+        pretrain_shards: String::new(),
         train_json: paths.train_json.clone(),
         train_images: paths.train_images.clone(),
         val_json: paths.test_json.clone(),

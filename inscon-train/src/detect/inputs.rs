@@ -57,7 +57,7 @@ fn add(argument: &str, path: PathBuf, images: &mut Vec<PathBuf>) -> Result<(), D
         let folder = ImageFolder::open(&path, 0);
         let folder =
             folder.map_err(|error| wrong(argument, format!("no images there: {error}")))?;
-        images.extend_from_slice(folder.files());
+        images.extend(folder.paths());
     } else {
         images.push(path);
     }

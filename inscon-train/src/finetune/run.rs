@@ -118,7 +118,7 @@ pub fn run(
         let done = state.iteration == f.iterations;
         let due = judge.is_due(state.iteration);
         if done || due || state.iteration.is_multiple_of(f.log_every.max(1)) {
-            log.write(&window.line(json!({ "step": iteration, "lr": lr }), f.batch))?;
+            log.write(&window.line(json!({ "step": iteration, "lr": lr }), f.batch, None))?;
             window = Window::start();
         }
         progress.update(

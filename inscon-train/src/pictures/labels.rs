@@ -98,14 +98,26 @@ fn repeat(mask: &[u8], width: usize, factor: usize) -> Vec<u8> {
 
 /// The text on a field of the class's colour, on top of the box or, where there is no room, in it.
 fn write_label(picture: &mut RgbImage, object: &DrawnObject, text: &str, height: RasterHeight) {
+    let corner = (object.bbox.x0, object.bbox.y0);
+    write_plate(picture, corner, text, draw::palette(object.label), height);
+}
+
+/// The text on a field of the colour, with its lower left corner at `corner` or, where there is no
+/// room, its upper left one; within the picture.
+pub(super) fn write_plate(
+    picture: &mut RgbImage,
+    (x, y): (f32, f32),
+    text: &str,
+    color: [u8; 3],
+    height: RasterHeight,
+) {
     const MARGIN: u32 = 2;
-    let color = draw::palette(object.label);
     let advance = get_raster_width(FontWeight::Bold, height) as u32;
     let line = height.val() as u32;
     let wide = advance * text.chars().count() as u32 + 2 * MARGIN;
     let (width, bottom) = picture.dimensions();
-    let left = (object.bbox.x0.max(0.0) as u32).min(width.saturating_sub(wide));
-    let over = object.bbox.y0.max(0.0) as u32;
+    let left = (x.max(0.0) as u32).min(width.saturating_sub(wide));
+    let over = y.max(0.0) as u32;
     let top = match over.checked_sub(line) {
         Some(top) => top,
         None => over,

@@ -6,29 +6,27 @@ use std::path::Path;
 use image::RgbImage;
 use inscon_aug::{BBox, TileRecord, draw};
 use ndarray::{Array4, ArrayView3, Axis};
+use noto_sans_mono_bitmap::RasterHeight;
 use serde::{Deserialize, Serialize};
 
 use super::error::save_png;
+use super::labels::write_plate;
 use super::{PicturesError, cell_in_view, match_cells};
 use crate::RunDir;
 
 /// A batch as pretraining sees it, and how its cells are matched.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchViews<'a> {
-    /// Query canvases, `[N, 3, H, W]`, normalised.
-    pub query: &'a Array4<f32>,
-    /// Key canvases, `[N, 3, H, W]`, normalised.
-    pub key: &'a Array4<f32>,
+    /// Query canvases, `[N, H, W, 3]`, RGB bytes.
+    pub query: &'a Array4<u8>,
+    /// Key canvases, `[N, H, W, 3]`, RGB bytes.
+    pub key: &'a Array4<u8>,
     /// The query tiles.
     pub query_tiles: &'a [TileRecord],
     /// The key tiles, one of each image that has a query tile.
     pub key_tiles: &'a [TileRecord],
     /// The files shown, in batch order; may be empty.
     pub files: &'a [String],
-    /// Mean of each channel that normalisation took off.
-    pub mean: [f32; 3],
-    /// Standard deviation of each channel that it divided by.
-    pub std: [f32; 3],
     /// Cells along a side of a tile.
     pub cells: usize,
     /// Cells closer than this many cell diagonals are matched.
@@ -112,9 +110,15 @@ pub struct CellPair {
     pub distance: f32,
 }
 
+/// Pixels between the canvases of an overview.
+const GAP: u32 = 24;
+/// Height of a sheet's first line in pixels.
+const HEADER: u32 = 24;
+
 impl BatchViews<'_> {
     /// Writes the first `count` query canvases (`query_N.png`), the key canvases that hold their
-    /// images (`key_N.png`), an `overview_N.png` of each query canvas with its matches drawn, and
+    /// images (`key_N.png`), an `overview_N.png` of each query canvas with its matches drawn and the
+    /// share of each tile's cells that has one, all of these below each other as `sheet.png`, and
     /// `views.json`.
     ///
     /// # Errors
@@ -140,10 +144,8 @@ impl BatchViews<'_> {
             shown.iter().map(|pair| (of(pair), ())).collect()
         };
         let (query, key) = (numbers(|p| p.query_canvas), numbers(|p| p.key_canvas));
-        let picture = |canvases: &Array4<f32>, n: usize| {
-            denormalised(canvases.index_axis(Axis(0), n), self.mean, self.std)
-        };
-        let save = |kind: &str, canvases: &Array4<f32>, tiles: &[TileRecord], n: usize| {
+        let picture = |canvases: &Array4<u8>, n: usize| picture_of(canvases.index_axis(Axis(0), n));
+        let save = |kind: &str, canvases: &Array4<u8>, tiles: &[TileRecord], n: usize| {
             let file = format!("{kind}_{n}.png");
             let pixels = picture(canvases, n);
             save_png(&pixels, &run.file(&file))?;
@@ -164,6 +166,7 @@ impl BatchViews<'_> {
             key: keys.collect::<Result<_, _>>()?,
             pairs: shown,
         };
+        let mut sheet = Vec::new();
         for &n in query.keys() {
             let pairs: Vec<&PairRecord> = record
                 .pairs
@@ -179,7 +182,9 @@ impl BatchViews<'_> {
                 .collect();
             let drawn = self.overview(&picture(self.query, n), n, &keys, &pairs);
             save_png(&drawn, &run.file(&format!("overview_{n}.png")))?;
+            sheet.push(drawn);
         }
+        save_png(&self.sheet(&sheet, &record), &run.file("sheet.png"))?;
         run.write_json("views.json", &record)?;
         Ok(record)
     }
@@ -248,6 +253,27 @@ impl BatchViews<'_> {
         }
     }
 
+    /// The overviews below each other under a line that says what they are.
+    fn sheet(&self, overviews: &[RgbImage], record: &ViewsRecord) -> RgbImage {
+        let width = overviews.iter().map(RgbImage::width).max().unwrap_or(0);
+        let height: u32 = overviews.iter().map(RgbImage::height).sum();
+        let mut sheet = RgbImage::from_pixel(width.max(1), HEADER + height, image::Rgb([255; 3]));
+        let text = format!(
+            "left: query canvases, right: the keys of their images; lines join matched cells. Of \
+             the batch: {:.1} % of the cells have a match, {:.1} % of the tiles have none",
+            100.0 * record.matched_cells,
+            100.0 * record.unmatched_tiles
+        );
+        let corner = (GAP as f32, HEADER as f32);
+        write_plate(&mut sheet, corner, &text, [255; 3], RasterHeight::Size16);
+        let mut top = HEADER;
+        for overview in overviews {
+            image::imageops::replace(&mut sheet, overview, 0, i64::from(top));
+            top += overview.height();
+        }
+        sheet
+    }
+
     /// The query canvas on the left, its key canvases in a row on the right; tiles framed in the
     /// colour of their image, matched cells as dots joined by lines.
     fn overview(
@@ -257,7 +283,6 @@ impl BatchViews<'_> {
         keys: &[(usize, RgbImage)],
         pairs: &[&PairRecord],
     ) -> RgbImage {
-        const GAP: u32 = 24;
         let zoom = (448 / query.width().max(1)).clamp(1, 4);
         let enlarged = |picture: &RgbImage| {
             let (width, height) = (picture.width() * zoom, picture.height() * zoom);
@@ -281,6 +306,7 @@ impl BatchViews<'_> {
             (left + x * zoom, GAP as f32 + y * zoom)
         };
         let column_of = |canvas: usize| keys.iter().position(|(k, _)| *k == canvas).map(|k| k + 1);
+        let mut labels = Vec::new();
         for (colour, pair) in pairs.iter().enumerate() {
             let colour = draw::palette(colour);
             let Some(column) = column_of(pair.key_canvas) else {
@@ -299,6 +325,11 @@ impl BatchViews<'_> {
                 let frame = BBox::new(low.0, low.1, high.0, high.1);
                 draw::rectangle(&mut sheet, &frame, colour, 3.0);
             }
+            labels.extend(tile.map(|tile| {
+                let BBox { x0, y1, .. } = tile.canvas_box;
+                let share = format!("{:.0} %", 100.0 * pair.matched_cells);
+                (place(0, [x0, y1]), share, colour)
+            }));
             // The nearest key cell of each query cell.
             let mut nearest: Vec<CellPair> = Vec::new();
             for cell in &pair.cells {
@@ -318,29 +349,27 @@ impl BatchViews<'_> {
                 draw::line(&mut sheet, to, to, colour, 7.0);
             }
         }
+        for (corner, text, colour) in labels {
+            write_plate(&mut sheet, corner, &text, colour, RasterHeight::Size16);
+        }
         sheet
     }
 }
 
-/// A normalised canvas `[3, H, W]` as a picture.
+/// A canvas `[H, W, 3]` as a picture.
 ///
 /// # Panics
 /// When the canvas has not three channels.
 #[must_use]
-pub fn denormalised(canvas: ArrayView3<'_, f32>, mean: [f32; 3], std: [f32; 3]) -> RgbImage {
-    let &[channels, height, width] = canvas.shape() else {
-        unreachable!("an ArrayView3")
-    };
+pub fn picture_of(canvas: ArrayView3<'_, u8>) -> RgbImage {
+    let (height, width, channels) = canvas.dim();
     assert_eq!(
         channels,
         3,
-        "a canvas of shape {:?} is not [3, H, W]",
+        "a canvas of shape {:?} is not [H, W, 3]",
         canvas.shape()
     );
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        image::Rgb(std::array::from_fn(|c| {
-            let value = canvas[[c, y as usize, x as usize]] * std[c] + mean[c];
-            (value * 255.0).round().clamp(0.0, 255.0) as u8
-        }))
+        image::Rgb([0, 1, 2].map(|c| canvas[[y as usize, x as usize, c]]))
     })
 }

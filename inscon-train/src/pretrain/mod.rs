@@ -12,6 +12,7 @@
 
 mod adopt;
 mod bad_images;
+mod profile;
 mod record;
 mod run;
 mod state;
@@ -20,6 +21,7 @@ mod views;
 
 pub use adopt::*;
 pub use bad_images::*;
+pub use profile::*;
 pub use record::*;
 pub use run::*;
 pub use state::*;

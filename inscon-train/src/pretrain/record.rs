@@ -8,6 +8,8 @@ use inscon_loss::InsConOutput;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::data::LoadStats;
+
 /// Every term and statistic of a step, on the host, by its name in `metrics.jsonl`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -129,9 +131,10 @@ impl Window {
         }
     }
 
-    /// The line: terms as means over the window, `images_per_second`, and `ms` a step by phase.
+    /// The line: terms as means over the window, `images_per_second`, `ms` a step by phase, and,
+    /// of a loader, `data`: milliseconds of one thread an image by part of loading, and MB of files a second.
     #[must_use]
-    pub fn line(&self, position: Value, batch: usize) -> Value {
+    pub fn line(&self, position: Value, batch: usize, data: Option<&LoadStats>) -> Value {
         let steps = self.steps.max(1) as f64;
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
         let mut line: Map<String, Value> = position.as_object().cloned().unwrap_or_default();
@@ -144,8 +147,24 @@ impl Window {
             json!((rate * 100.0).round() / 100.0),
         );
         line.insert("ms".to_owned(), json!(self.phases.per_step(self.steps)));
+        if let Some(data) = data {
+            line.insert("data".to_owned(), loading(data, seconds));
+        }
         Value::Object(line)
     }
+}
+
+/// `data` of a line.
+fn loading(data: &LoadStats, seconds: f64) -> Value {
+    let [read, decode, augment] = data.ms_per_image().map(|ms| (ms * 1e3).round() / 1e3);
+    let mb = data.bytes as f64 / 1e6 / seconds;
+    json!({
+        "read_ms": read,
+        "decode_ms": decode,
+        "augment_ms": augment,
+        "mb_per_second": (mb * 100.0).round() / 100.0,
+        "bad": data.bad,
+    })
 }
 
 #[cfg(test)]
@@ -158,12 +177,18 @@ mod tests {
         window.add(&Terms(BTreeMap::from([("loss", 2.0), ("top1", 0.0)])));
         window.add(&Terms(BTreeMap::from([("loss", 4.0), ("top1", 1.0)])));
         window.phases.add("backward", Duration::from_millis(30));
-        let line = window.line(json!({"step": 7}), 16);
+        let loaded = LoadStats {
+            images: 32,
+            decode: 0.064,
+            ..LoadStats::default()
+        };
+        let line = window.line(json!({"step": 7}), 16, Some(&loaded));
         assert_eq!(
             (&line["step"], &line["loss"], &line["top1"]),
             (&json!(7), &json!(3.0), &json!(0.5))
         );
         assert_eq!(line["ms"]["backward"], 15.0);
+        assert_eq!(line["data"]["decode_ms"], 2.0);
         assert!(line["images_per_second"].as_f64().unwrap() > 0.0);
     }
 

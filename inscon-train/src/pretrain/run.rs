@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use burn::tensor::Device;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{BAD_IMAGES, PretrainState, Terms, Window, append_bad_images, read_bad_images};
 use crate::config::{ExperimentConfig, PretrainConfig};
-use crate::data::{BadImage, DataError, PretrainBatches, PretrainLoader};
+use crate::data::{BadImage, DataError, LoadStats, PretrainBatches, PretrainLoader};
 use crate::{Interrupt, LearningRate, MetricsLog, Progress, RunDir, say, write_weights};
 
 /// Name of the checkpoint in the run folder.
@@ -30,7 +30,7 @@ const CLOCK: &str = "clock.json";
 /// the function returns `Ok`.
 ///
 /// Writes `metrics.jsonl` (means over `log_every` steps of every term and statistic, images a
-/// second, milliseconds a step by phase), `checkpoint.safetensors`, and at the end
+/// second, milliseconds a step by phase, and of one loader thread an image), `checkpoint.safetensors`, and at the end
 /// `backbone.safetensors` and `done.json`; `bad_images.jsonl` if there were any.
 ///
 /// `config.data` holds the folders to read: see [`resolve_data`](crate::data::resolve_data).
@@ -81,16 +81,20 @@ pub fn run(
         config.data.workers,
         config.data.prefetch,
         read_bad_images(&dir),
-    );
+    )?;
     let batch = p.batch as u64;
     let mut progress = Progress::new("pretraining", "images", state.step * batch, total * batch);
     let mut window = Window::start();
     let mut last = Terms::default();
+    let (mut read, mut waited) = (LoadStats::default(), Duration::ZERO);
+    let started = Instant::now();
 
     while let Some(next) = loader.next_batch() {
-        let (images, bad) = next?;
-        watch.see(&bad, &loader, &progress)?;
-        window.phases.add("data_wait", loader.take_waited());
+        let (images, bad) = next.inspect_err(|error| watch.keep(error))?;
+        watch.see(&bad, &loader, &progress, (state.step + 1) * batch)?;
+        let wait = loader.take_waited();
+        waited += wait;
+        window.phases.add("data_wait", wait);
 
         let (step, lr) = (state.step, rate.at(state.step));
         let terms;
@@ -104,7 +108,9 @@ pub fn run(
             let epoch = step / steps_per_epoch;
             let position =
                 json!({ "step": step, "epoch": epoch, "lr": lr, "lambda": p.lambda_at(step) });
-            log.write(&window.line(position, p.batch))?;
+            let stats = loader.batches().images().stats();
+            log.write(&window.line(position, p.batch, Some(&stats.since(&read))))?;
+            read = stats;
             window = Window::start();
         }
         progress.update(state.step * batch, &message(&terms));
@@ -136,13 +142,29 @@ pub fn run(
             "seconds": seconds,
             "steps": total,
             "epochs": p.epochs,
-            "images": loader.batches().images().folder().files().len(),
+            "images": loader.batches().images().source().len(),
             "bad_images": loader.bad_images(),
             "images_per_second": (total * batch) as f64 / seconds.max(1e-9),
+            "data_wait_share": waited_share(waited, started.elapsed()),
+            "data": loader.batches().images().stats(),
+            "samples": loader.batches().images().source().statistics(),
             "last": last,
         }),
     )?;
     Ok(())
+}
+
+/// The share of the time that steps waited for their images; says so when it is large.
+fn waited_share(waited: Duration, elapsed: Duration) -> f64 {
+    let share = waited.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+    if share > 0.1 {
+        say(&format!(
+            "the steps waited for images {:.0} % of the time: raise data.workers, or see \
+             `inscon-train profile-data`",
+            100.0 * share
+        ));
+    }
+    share
 }
 
 /// The learning rate of a recipe.
@@ -195,12 +217,24 @@ struct BadImages<'a> {
     share: f64,
 }
 
+/// From so many images on the share of the unreadable ones is judged; a smaller set as a whole.
+const JUDGED_FROM: usize = 1000;
+
 impl BadImages<'_> {
+    /// Lists the images that an error is about.
+    fn keep(&self, error: &DataError) {
+        if let DataError::NoneReadable { bad, .. } = error {
+            // The error that stops the run is the one to be heard of.
+            let _ = append_bad_images(self.dir, bad);
+        }
+    }
+
     fn see(
         &mut self,
         bad: &[BadImage],
         loader: &PretrainLoader,
         progress: &Progress,
+        met: u64,
     ) -> anyhow::Result<()> {
         if bad.is_empty() {
             return Ok(());
@@ -217,11 +251,15 @@ impl BadImages<'_> {
                 "unreadable image {file}: {error}; {by} takes its place"
             ));
         }
-        let folder = loader.batches().images().folder();
-        let images = folder.files().len();
+        let source = loader.batches().images().source();
+        // A share of the first few images says nothing.
+        let all = source.len();
+        let images = usize::try_from(met)
+            .unwrap_or(all)
+            .clamp(all.min(JUDGED_FROM), all);
         if loader.bad_images() as f64 > self.share * images as f64 {
             bail!(DataError::TooManyBad {
-                path: folder.root().to_owned(),
+                origin: source.place(),
                 bad: loader.bad_images(),
                 images,
                 share: self.share,

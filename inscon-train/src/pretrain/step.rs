@@ -4,11 +4,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use inscon_aug::TileRecord;
 use inscon_loss::{CellInput, InsConInput, InsConLoss, InsConOutput, Matching, Views};
 use inscon_model::{EncoderOutput, NormMode, ema_update};
-use ndarray::Array4;
 
 use super::{Phases, PretrainState, Terms};
 use crate::config::PretrainConfig;
 use crate::data::PretrainBatch;
+use crate::upload_canvases;
 
 impl PretrainState {
     /// One step. An objective that is not a number leaves the weights and queues of the query side
@@ -28,14 +28,16 @@ impl PretrainState {
         // The key encoder follows before the keys are made, as in MoCo.
         self.key = phases.time("ema", || ema_update(self.key, &self.query, config.ema));
 
-        let canvases = canvases(batch.key, &plain);
+        let views = config.views();
+        let upload = |pixels, device| upload_canvases(pixels, views.mean, views.std, device);
+        let canvases = phases.time("upload", || upload(&batch.key, &plain));
         let key = phases.time("key_forward", || {
             let (grid, groups) = (config.key_grid(), config.bn_groups);
             self.key
                 .forward(canvases, grid, config.split, NormMode::Train, groups)
         });
 
-        let canvases = self::canvases(batch.query, &tracked);
+        let canvases = phases.time("upload", || upload(&batch.query, &tracked));
         let query = phases.time("query_forward", || {
             let (grid, groups) = (config.grid, config.query_bn_groups);
             self.query
@@ -122,15 +124,6 @@ struct Tiles<'a> {
     query: &'a [TileRecord],
     key: &'a [TileRecord],
     query_of_key: &'a [usize],
-}
-
-fn canvases(pixels: Array4<f32>, device: &Device) -> Tensor<4> {
-    let (n, channels, height, width) = pixels.dim();
-    let (values, _) = pixels.into_raw_vec_and_offset();
-    Tensor::from_data(
-        TensorData::new(values, [n, channels, height, width]),
-        device,
-    )
 }
 
 /// Source boxes and flips of tiles, on the plain device.

@@ -2,42 +2,33 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use crate::config::ExperimentConfig;
 use crate::data::PretrainBatches;
 use crate::pictures::BatchViews;
-use crate::{Interrupt, say};
+use crate::say;
 
-/// Query canvases that are drawn.
-const CANVASES: usize = 3;
-
-/// Draws canvases, tiles and matched cells of the first batch into `run/views`. The device is not
-/// used.
+/// Draws canvases, tiles and matched cells of the batch of `step` into `out`: the first `canvases`
+/// query canvases with the key canvases of their images.
 ///
 /// # Errors
-/// Images or a run folder that cannot be used.
+/// Images or a folder that cannot be used.
 pub fn draw_views(
     config: &ExperimentConfig,
-    run: &Path,
-    _device: &Device,
-    _interrupt: &Interrupt,
+    step: u64,
+    canvases: usize,
+    out: &Path,
 ) -> anyhow::Result<()> {
-    let batch = PretrainBatches::open(config)?.make(0)?;
-    let policy = config.pretrain.views();
+    let batch = PretrainBatches::open(config)?.make(step)?;
     let views = BatchViews {
         query: &batch.query,
         key: &batch.key,
         query_tiles: &batch.query_tiles,
         key_tiles: &batch.key_tiles,
         files: &batch.files,
-        mean: policy.mean,
-        std: policy.std,
         cells: (config.pretrain.tile as usize).div_ceil(config.model.output_stride),
         positive_below: config.pretrain.cell.positive_below,
     };
-    let out = run.join("views");
-    let record = views.write(CANVASES, &out)?;
+    let record = views.write(canvases, out)?;
     say(&format!(
         "{} canvases in {}; {:.0} % of the cells have a match",
         record.query.len(),

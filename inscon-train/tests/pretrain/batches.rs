@@ -8,12 +8,12 @@ use inscon_train::data::PretrainBatches;
 use crate::fixture::{tiny, write_images};
 
 /// A tile's pixels, cut out of its canvas by its own record.
-fn tile<'a>(canvases: &'a Array4<f32>, record: &TileRecord) -> ArrayView3<'a, f32> {
+fn tile<'a>(canvases: &'a Array4<u8>, record: &TileRecord) -> ArrayView3<'a, u8> {
     let range = |from: f32, to: f32| Slice::from(from as usize..to as usize);
     let mut canvas = canvases.index_axis(Axis(0), record.canvas);
     let at = record.canvas_box;
-    canvas.slice_axis_inplace(Axis(1), range(at.y0, at.y1));
-    canvas.slice_axis_inplace(Axis(2), range(at.x0, at.x1));
+    canvas.slice_axis_inplace(Axis(0), range(at.y0, at.y1));
+    canvas.slice_axis_inplace(Axis(1), range(at.x0, at.x1));
     canvas
 }
 

@@ -8,6 +8,7 @@ mod bad_images;
 mod batches;
 mod command;
 mod fixture;
+mod loader;
 mod messages;
 mod moco;
 mod overfit;

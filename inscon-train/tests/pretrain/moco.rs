@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use inscon_aug::{IMAGENET_MEAN, IMAGENET_STD};
 use inscon_model::{
     Encoder, NormMode, Split, StateDict, Strictness, is_buffer, load_state_dict, state_dict,
 };
@@ -47,18 +48,24 @@ fn moving_average(key: &StateDict, query: &StateDict, m: f64) -> StateDict {
     key.iter().map(blend).collect()
 }
 
-/// Images `range` of a batch of canvases.
+/// Images `range` of a batch of canvases, normalised by the formula.
 fn part(
-    canvases: &ndarray::Array4<f32>,
+    canvases: &ndarray::Array4<u8>,
     range: std::ops::Range<usize>,
     device: &Device,
 ) -> Tensor<4> {
     let part = canvases.slice_axis(ndarray::Axis(0), range.into());
-    let shape: [usize; 4] = part.shape().try_into().unwrap();
-    Tensor::from_data(
-        TensorData::new(part.iter().copied().collect::<Vec<f32>>(), shape),
-        device,
-    )
+    let (n, h, w, _) = part.dim();
+    let mut values = Vec::new();
+    for n in 0..n {
+        for c in 0..3 {
+            for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+                let v = f32::from(part[[n, y, x, c]]) / 255.0;
+                values.push((v - IMAGENET_MEAN[c]) / IMAGENET_STD[c]);
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [n, 3, h, w]), device)
 }
 
 fn embed(encoder: &Encoder, views: Tensor<4>) -> Vec<Vec<f64>> {
