@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::SampleStatistics;
 
@@ -15,9 +17,23 @@ pub(super) struct Counters {
     pub(super) retries: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) peak_held: AtomicU64,
+    told: Mutex<Option<Instant>>,
 }
 
+/// Between two messages about the same outage, which all requests meet.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 impl Counters {
+    /// Whether the person at the terminal may be told of an outage again.
+    pub(super) fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = told.is_none_or(|at| at.elapsed() > TELL_EVERY);
+        if may {
+            *told = Some(Instant::now());
+        }
+        may
+    }
+
     pub(super) fn read(&self) -> SampleStatistics {
         SampleStatistics {
             samples: self.samples.load(Relaxed),

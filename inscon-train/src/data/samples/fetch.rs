@@ -12,6 +12,7 @@ use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
 use super::ShardError;
 use super::counters::Counters;
 use super::location::{At, Location};
+use crate::say;
 
 /// How often a failed request is made again.
 ///
@@ -48,12 +49,17 @@ impl RetryPolicy {
     /// The pause before try `tries + 1`.
     fn pause(&self, tries: u32) -> Duration {
         let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(20));
-        self.first_pause.saturating_mul(factor).min(self.longest_pause)
+        self.first_pause
+            .saturating_mul(factor)
+            .min(self.longest_pause)
     }
 }
 
 /// So many bytes are progress, after which pauses begin anew.
 const PROGRESS: u64 = 64 << 10;
+
+/// Silence after which the person at the terminal is told.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// Makes requests, counts them, and makes them again.
 #[derive(Debug, Clone)]
@@ -110,6 +116,13 @@ impl<'a> Failures<'a> {
             });
         }
         self.counters.retries.fetch_add(1, Relaxed);
+        if waited > OUTAGE && self.counters.may_tell() {
+            say(&format!(
+                "{}: {said}; trying for {} s more",
+                self.url,
+                self.give_up.saturating_sub(waited).as_secs()
+            ));
+        }
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -129,7 +142,7 @@ impl Fetcher {
         location: &Location,
         range: Range<u64>,
         size: Option<u64>,
-        mut sink: impl AsyncFnMut(&[u8]) -> Result<(), ShardError>,
+        mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
     ) -> Result<(), ShardError> {
         let (store, key) = match &location.at {
             At::File(path) => return read_file(path, range, &self.counters, sink).await,
@@ -139,7 +152,15 @@ impl Fetcher {
         let (mut at, mut progress) = (range.start, range.start);
         while at < range.end {
             let tried = self
-                .attempt(location, store, key, at..range.end, size, &mut at, &mut sink)
+                .attempt(
+                    location,
+                    store,
+                    key,
+                    at..range.end,
+                    size,
+                    &mut at,
+                    &mut sink,
+                )
                 .await;
             if at >= progress + PROGRESS {
                 progress = at;
@@ -161,7 +182,7 @@ impl Fetcher {
         range: Range<u64>,
         size: Option<u64>,
         at: &mut u64,
-        sink: &mut impl AsyncFnMut(&[u8]) -> Result<(), ShardError>,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), ShardError>,
     ) -> Result<(), Failure> {
         let url = &location.url;
         let options = GetOptions {
@@ -185,20 +206,22 @@ impl Fetcher {
             let most = usize::try_from(range.end - *at).unwrap_or(usize::MAX);
             let bytes = &bytes[..bytes.len().min(most)];
             *at += bytes.len() as u64;
-            sink(bytes).await.map_err(Failure::Final)?;
+            sink(bytes).map_err(Failure::Final)?;
             if *at == range.end {
                 return Ok(());
             }
         }
         let missing = range.end - *at;
-        Err(Failure::Again(format!("the answer ended {missing} bytes early")))
+        Err(Failure::Again(format!(
+            "the answer ended {missing} bytes early"
+        )))
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let stall = self.policy.stall;
-        tokio::time::timeout(stall, work).await.map_err(|_| {
-            Failure::Again(format!("nothing came for {:.1} s", stall.as_secs_f64()))
-        })
+        tokio::time::timeout(stall, work)
+            .await
+            .map_err(|_| Failure::Again(format!("nothing came for {:.1} s", stall.as_secs_f64())))
     }
 
     /// A whole small object; `None` when there is none.
@@ -218,7 +241,9 @@ impl Fetcher {
         loop {
             self.counters.requests.fetch_add(1, Relaxed);
             let tried = async {
-                let result = self.in_time(store.get_opts(key, GetOptions::default())).await?;
+                let result = self
+                    .in_time(store.get_opts(key, GetOptions::default()))
+                    .await?;
                 let result = result.map_err(|e| judge(url, &e))?;
                 let mut all = Vec::new();
                 let mut stream = result.into_stream();
@@ -311,7 +336,7 @@ async fn read_file(
     path: &std::path::Path,
     range: Range<u64>,
     counters: &Counters,
-    mut sink: impl AsyncFnMut(&[u8]) -> Result<(), ShardError>,
+    mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
 ) -> Result<(), ShardError> {
     const PIECE: u64 = 1 << 20;
     let mut at = range.start;
@@ -342,7 +367,7 @@ async fn read_file(
         counters.bytes.fetch_add(length, Relaxed);
         at += length;
         file = Some(reopened);
-        sink(&bytes).await?;
+        sink(&bytes)?;
     }
     Ok(())
 }
@@ -378,9 +403,13 @@ fn judge(url: &str, error: &Error) -> Failure {
             Failure::Final(ShardError::Denied { url, said })
         }
         // Without credentials the clients ask the metadata server of a cloud machine for some.
-        _ if ["169.254.169.254", "metadata.google.internal", "169.254.170.2"]
-            .iter()
-            .any(|host| not_ours(&said, host)) =>
+        _ if [
+            "169.254.169.254",
+            "metadata.google.internal",
+            "169.254.170.2",
+        ]
+        .iter()
+        .any(|host| not_ours(&said, host)) =>
         {
             Failure::Final(ShardError::Denied { url, said })
         }
@@ -432,7 +461,9 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest() {
         let policy = RetryPolicy::default();
-        let pauses: Vec<_> = (1..9).map(|tries| policy.pause(tries).as_millis()).collect();
+        let pauses: Vec<_> = (1..9)
+            .map(|tries| policy.pause(tries).as_millis())
+            .collect();
         assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         assert_eq!(policy.pause(u32::MAX).as_millis(), 10_000);
     }
@@ -440,8 +471,16 @@ mod tests {
     #[test]
     fn client_errors_are_final() {
         let said = |status: u32| format!("Server returned non-2xx status code: {status} x: body");
-        assert!([400, 409, 416].into_iter().all(|s| is_client_error(&said(s))));
-        assert!(![408, 429, 500, 503].into_iter().any(|s| is_client_error(&said(s))));
+        assert!(
+            [400, 409, 416]
+                .into_iter()
+                .all(|s| is_client_error(&said(s)))
+        );
+        assert!(
+            ![408, 429, 500, 503]
+                .into_iter()
+                .any(|s| is_client_error(&said(s)))
+        );
         assert!(!is_client_error("connection refused"));
     }
 }

@@ -45,7 +45,10 @@ impl Location {
 
     /// Another file of the same folder.
     pub(super) fn sibling(&self, name: &str) -> Self {
-        let url = format!("{}{name}", &self.url[..self.url.len() - self.file_name().len()]);
+        let url = format!(
+            "{}{name}",
+            &self.url[..self.url.len() - self.file_name().len()]
+        );
         let at = match &self.at {
             At::File(path) => At::File(path.with_file_name(name)),
             At::Object(store, key) => {
@@ -66,7 +69,9 @@ impl Location {
 /// Whether a pattern is a URL, and its scheme.
 pub(super) fn scheme(pattern: &str) -> Option<&str> {
     let (scheme, _) = pattern.split_once("://")?;
-    let is_one = scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let is_one = scheme
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     (is_one && !scheme.is_empty()).then_some(scheme)
 }
 
@@ -124,7 +129,9 @@ impl Stores {
         let store = match self.open.get(&name) {
             Some(store) => store.clone(),
             None => {
-                let store = self.build(&kind, text, &root).map_err(|e| refused(e.to_string()))?;
+                let store = self
+                    .build(&kind, text, &root)
+                    .map_err(|e| refused(e.to_string()))?;
                 self.open.insert(name, store.clone());
                 store
             }
@@ -133,6 +140,14 @@ impl Stores {
             url: text.to_owned(),
             at: At::Object(store, key),
         })
+    }
+
+    /// Whether a URL is a web server's, and not a store's that is reached by https.
+    pub(super) fn is_http(&self, text: &str) -> bool {
+        let kind = Url::parse(text)
+            .ok()
+            .and_then(|url| ObjectStoreScheme::parse(&url).ok());
+        matches!(kind, Some((ObjectStoreScheme::Http, _)))
     }
 
     fn build(

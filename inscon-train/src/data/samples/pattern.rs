@@ -97,7 +97,11 @@ fn range(inner: &str) -> Option<Vec<String>> {
         None => 1,
         Some(step) => step.parse::<i64>().ok()?.checked_abs()?.max(1),
     };
-    let letters = [from, to].map(|s| s.chars().next().filter(|c| s.len() == 1 && c.is_ascii_alphabetic()));
+    let letters = [from, to].map(|s| {
+        s.chars()
+            .next()
+            .filter(|c| s.len() == 1 && c.is_ascii_alphabetic())
+    });
     if let [Some(a), Some(b)] = letters {
         let values = steps(i64::from(u32::from(a)), i64::from(u32::from(b)), step);
         let letter = |v: i64| char::from(u8::try_from(v).unwrap_or(b'?')).to_string();

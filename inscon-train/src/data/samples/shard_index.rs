@@ -40,7 +40,11 @@ impl ShardIndex {
             let header = offset.checked_sub(BLOCK);
             match (header, next) {
                 (Some(header), Some(next)) if header >= end && next <= self.bytes => end = next,
-                _ => return Err(format!("its index puts {name} where it cannot be ({offset})")),
+                _ => {
+                    return Err(format!(
+                        "its index puts {name} where it cannot be ({offset})"
+                    ));
+                }
             }
         }
         Ok(())
@@ -98,19 +102,29 @@ pub(super) fn parse_index(url: &str, text: &[u8]) -> Result<Vec<ShardIndex>, Sha
              delete it to have the shards indexed"
         ),
     };
-    let mut lines = text.split(|&b| b == b'\n').enumerate().map(|(n, l)| (n + 1, l));
+    let mut lines = text
+        .split(|&b| b == b'\n')
+        .enumerate()
+        .map(|(n, l)| (n + 1, l));
     let (_, first) = lines.next().unwrap_or((1, b""));
     let header: IndexHeader =
         serde_json::from_slice(first).map_err(|e| refused(1, e.to_string()))?;
     if header.format != INDEX_FORMAT || header.version != INDEX_VERSION {
-        let IndexHeader { format, version, .. } = header;
-        return Err(refused(1, format!("it is {format} {version}, not {INDEX_FORMAT} {INDEX_VERSION}")));
+        let IndexHeader {
+            format, version, ..
+        } = header;
+        return Err(refused(
+            1,
+            format!("it is {format} {version}, not {INDEX_FORMAT} {INDEX_VERSION}"),
+        ));
     }
     let mut shards = Vec::new();
     for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
         let shard: ShardIndex =
             serde_json::from_slice(line).map_err(|e| refused(number, e.to_string()))?;
-        shard.check().map_err(|what| refused(number, format!("{}: {what}", shard.shard)))?;
+        shard
+            .check()
+            .map_err(|what| refused(number, format!("{}: {what}", shard.shard)))?;
         shards.push(shard);
     }
     Ok(shards)
@@ -147,15 +161,27 @@ mod tests {
     fn broken_indices_name_line_and_fault() {
         for (lines, said) in [
             (vec!["x"], "line 1"),
-            (vec![r#"{"format":"inscon-shards","version":9}"#], "inscon-shards 9"),
+            (
+                vec![r#"{"format":"inscon-shards","version":9}"#],
+                "inscon-shards 9",
+            ),
             (vec![HEADER, "", "{"], "line 3"),
             (vec![HEADER, &line(r#"[["a",511,1]]"#)], "puts a where"),
             (vec![HEADER, &line(r#"[["a",512,9000]]"#)], "puts a where"),
-            (vec![HEADER, &line(r#"[["a",512,100],["b",1023,1]]"#)], "puts b where"),
-            (vec![HEADER, &line(r#"[["a",18446744073709551615,2]]"#)], "puts a where"),
+            (
+                vec![HEADER, &line(r#"[["a",512,100],["b",1023,1]]"#)],
+                "puts b where",
+            ),
+            (
+                vec![HEADER, &line(r#"[["a",18446744073709551615,2]]"#)],
+                "puts a where",
+            ),
         ] {
             let error = parse(&lines).unwrap_err();
-            assert!(error.contains(said) && error.contains("a.index.jsonl"), "{error}");
+            assert!(
+                error.contains(said) && error.contains("a.index.jsonl"),
+                "{error}"
+            );
         }
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, Read, Seek};
 
 use tar::{Archive, Entries};
 
-use super::shard_index::{BLOCK, ShardIndex};
 use super::ShardError;
+use super::shard_index::{BLOCK, ShardIndex};
 use crate::data::IMAGE_EXTENSIONS;
 
 /// Lists the images of a shard of this machine, seeking over their bytes.
@@ -218,7 +218,9 @@ mod tests {
             header.set_size(*length as u64);
             header.set_mode(0o644);
             let bytes = vec![7; *length];
-            builder.append_data(&mut header, name, bytes.as_slice()).unwrap();
+            builder
+                .append_data(&mut header, name, bytes.as_slice())
+                .unwrap();
         }
         builder.into_inner().unwrap()
     }
@@ -241,7 +243,12 @@ mod tests {
 
     #[test]
     fn images_are_found_where_they_are() {
-        let bytes = shard(&[("a/1.jpg", 700), ("a/1.json", 10), ("b.v2/2.PNG", 512), ("3.cls", 1)]);
+        let bytes = shard(&[
+            ("a/1.jpg", 700),
+            ("a/1.json", 10),
+            ("b.v2/2.PNG", 512),
+            ("3.cls", 1),
+        ]);
         let index = both(&bytes).unwrap();
         assert_eq!(names(&index), ["a/1.jpg", "b.v2/2.PNG"]);
         assert_eq!(index.others, 2);
@@ -260,7 +267,10 @@ mod tests {
             names(&both(&shard(&members)).unwrap()).join(" ")
         };
         assert_eq!(one(&["1.png", "1.JPG", "1.jpeg"]), "1.JPG");
-        assert_eq!(one(&["1.seg.png", "1.webp", "2.left.jpg", "2.right.jpg"]), "1.webp 2.left.jpg");
+        assert_eq!(
+            one(&["1.seg.png", "1.webp", "2.left.jpg", "2.right.jpg"]),
+            "1.webp 2.left.jpg"
+        );
         // A key is a run of members, as in WebDataset: one that comes again is another sample.
         assert_eq!(one(&["1.jpg", "2.jpg", "1.png"]), "1.jpg 2.jpg 1.png");
         assert_eq!(one(&[".jpg", "x/.a.jpg", "jpg", "d.jpg/x"]), "");
@@ -333,7 +343,10 @@ mod tests {
             (0, "cut short"),
         ] {
             let error = both(&whole[..end]).unwrap_err();
-            assert!(error.contains(said) && error.contains("u.tar"), "{end}: {error}");
+            assert!(
+                error.contains(said) && error.contains("u.tar"),
+                "{end}: {error}"
+            );
         }
         let mut garbage = whole.clone();
         garbage[512 + 1024..][..512].fill(0xaa);
