@@ -23,7 +23,7 @@ mod shard_index;
 mod shard_options;
 mod shard_source;
 mod statistics;
-pub(crate) mod tar_scan;
+mod tar_scan;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub use shard_index::*;
 pub use shard_options::*;
 pub use shard_source::*;
 pub use statistics::*;
+pub use tar_scan::tar_key;
 
 /// Encoded images by index.
 ///

@@ -147,7 +147,7 @@ struct Samples {
 
 impl Samples {
     fn add(&mut self, name: String, offset: u64, length: u64) -> Result<(), String> {
-        let Some((key, extension)) = key_and_extension(&name) else {
+        let Some((key, extension)) = tar_key(&name) else {
             self.others += 1;
             return Ok(());
         };
@@ -184,7 +184,7 @@ impl Samples {
 
 /// A member's key and extension, split at the first dot of its file name, as in WebDataset; `None`
 /// for hidden files and those without an extension.
-pub(crate) fn key_and_extension(name: &str) -> Option<(&str, &str)> {
+pub fn tar_key(name: &str) -> Option<(&str, &str)> {
     let base = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = base + name[base..].find('.')?;
     (dot > base).then(|| (&name[..dot], &name[dot + 1..]))
