@@ -70,6 +70,9 @@ impl ShardWriter {
         let mut header = Header::new_gnu();
         header.set_size(u64::from(length));
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         self.builder.append_data(&mut header, &name, bytes)?;
         let end = self.builder.get_ref().bytes;
         let offset = end - u64::from(length).next_multiple_of(512);

@@ -52,7 +52,7 @@ fn patterns_name_the_same_shards() {
     for (pattern, said) in [
         (format!("{dir}/val-*.tar"), "names no shards"),
         (format!("{dir}/train-000000.tar::{dir}/*.tar"), "twice"),
-        (format!("{dir}/train-{{0..3}}.tar"), "No such file"),
+        (format!("{dir}/train-{{7..7}}.tar"), "No such file"),
         (text(&fixture.dir.path().join("photos")), "names no shards"),
         (String::new(), "is empty"),
         ("ftp://a/b.tar".to_owned(), "s3://"),
@@ -60,7 +60,8 @@ fn patterns_name_the_same_shards() {
         let error = ShardSource::open(&pattern, &quick(0))
             .unwrap_err()
             .to_string();
-        assert!(error.contains(said) && error.contains(&pattern), "{error}");
+        let named = pattern.replace("{7..7}", "7");
+        assert!(error.contains(said) && error.contains(&named), "{error}");
     }
 }
 

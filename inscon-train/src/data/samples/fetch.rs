@@ -396,34 +396,36 @@ pub(super) fn read_exact_at(
 fn judge(url: &str, error: &Error) -> Failure {
     let said = chain(error);
     let url = url.to_owned();
-    let not_ours = |said: &str, what: &str| said.contains(what);
+    let names = |what: &[&str]| what.iter().any(|what| said.contains(what));
     match error {
         Error::NotFound { .. } => Failure::Final(ShardError::Missing { url, said }),
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             Failure::Final(ShardError::Denied { url, said })
         }
         // Without credentials the clients ask the metadata server of a cloud machine for some.
-        _ if [
+        _ if names(&[
             "169.254.169.254",
-            "metadata.google.internal",
             "169.254.170.2",
-        ]
-        .iter()
-        .any(|host| not_ours(&said, host)) =>
+            "metadata.google.internal",
+        ]) =>
         {
             Failure::Final(ShardError::Denied { url, said })
+        }
+        _ if names(&[
+            "Range request not supported",
+            "Received non-partial response",
+        ]) =>
+        {
+            let said = "the server does not send parts of a file (no HTTP ranges), which reading \
+                        shards needs; serve it with another one"
+                .to_owned();
+            Failure::Final(ShardError::Refused { url, said })
         }
         Error::NotSupported { .. }
         | Error::NotImplemented { .. }
         | Error::InvalidPath { .. }
         | Error::UnknownConfigurationKey { .. }
         | Error::Precondition { .. } => Failure::Final(ShardError::Refused { url, said }),
-        _ if not_ours(&said, "Received non-partial response") => {
-            let said = "the server does not send parts of a file (no HTTP ranges), which reading \
-                        shards needs; serve it with another one"
-                .to_owned();
-            Failure::Final(ShardError::Refused { url, said })
-        }
         _ if is_client_error(&said) => Failure::Final(ShardError::Refused { url, said }),
         _ => Failure::Again(said),
     }

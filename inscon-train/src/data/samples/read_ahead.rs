@@ -14,7 +14,6 @@ use super::read_plan::{Layout, ReadPlan, Request};
 use super::{SampleError, ShardError};
 
 /// What the threads of a source share.
-#[derive(Debug)]
 pub(super) struct ReadAhead {
     pub(super) layout: Layout,
     pub(super) shards: Vec<Location>,
@@ -32,7 +31,7 @@ pub(super) struct ReadAhead {
     wake: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// Plans and the place in the whole of the first sample of each.
     plans: VecDeque<(u64, ReadPlan)>,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::shard_index::BLOCK;
 
 /// Where the images of all shards lie.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Layout {
     /// First sample of each shard, and the number of all.
     firsts: Vec<u32>,
@@ -56,7 +56,6 @@ impl Layout {
 }
 
 /// Samples in the order in which they are read, with the places in which they are wanted.
-#[derive(Debug)]
 pub(super) struct ReadPlan {
     /// Sample and its place in the order.
     steps: Vec<(u32, u32)>,

@@ -1,5 +1,6 @@
 //! Samples from tar shards.
 
+use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -39,7 +40,6 @@ use crate::say;
 /// of some MB, one that does not sample by sample; both within
 /// [`read_ahead`](ShardOptions::read_ahead) bytes, and all of it goes on after failures where it
 /// was.
-#[derive(Debug)]
 pub struct ShardSource {
     pattern: String,
     groups: Vec<usize>,
@@ -58,10 +58,20 @@ pub struct ShardSource {
 }
 
 /// Names in one piece of memory.
-#[derive(Debug)]
 struct Names {
     text: String,
     ends: Vec<u32>,
+}
+
+impl fmt::Debug for ShardSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardSource")
+            .field("pattern", &self.pattern)
+            .field("shards", &self.shards.len())
+            .field("samples", &self.ahead.layout.len())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ShardSource {

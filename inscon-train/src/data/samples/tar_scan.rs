@@ -113,9 +113,10 @@ fn scan<R: Read>(
             found.others += 1;
         }
     }
-    // Archives may end without the two empty blocks, but not before anything else.
-    if end > bytes.next_multiple_of(BLOCK) || bytes == 0 {
-        return Err(broken(url, bytes, found.samples.len(), "it is cut short"));
+    // One that lacks them may have been cut between two members, which nothing else would tell.
+    if bytes < end + BLOCK {
+        let what = "it ends without the empty blocks that end an archive: it is cut short";
+        return Err(broken(url, bytes, found.samples.len(), what));
     }
     let (samples, others) = found.finish();
     Ok(ShardIndex {
@@ -323,13 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_may_lack_its_end() {
+    fn one_empty_block_ends_an_archive() {
         let whole = shard(&[("1.jpg", 512), ("2.jpg", 20)]);
         let members = 2 * 512 + 2 * 512;
-        for end in [members, members + 512, members - 512 + 20] {
+        for end in [members + 512, members + 1024] {
             let index = both(&whole[..end]).unwrap();
             assert_eq!(index.samples.len(), 2, "{end}");
         }
+        assert_eq!(both(&[0; 10_240]).unwrap().samples, []);
     }
 
     #[test]
@@ -340,6 +342,13 @@ mod tests {
             (512 + 1024 + 512 + 100, "within 2.jpg"),
             (512 + 1024 + 512 + 1024 + 100, "after 2 images"),
             (100, "byte 0"),
+            // Between two members, within the padding of an image, within the end.
+            (512 + 1024 + 512 + 1024, "after 2 images: it ends without"),
+            (512 + 700, "after 1 images"),
+            (
+                512 + 1024 + 512 + 1024 + 1024 + 100,
+                "after 3 images",
+            ),
             (0, "cut short"),
         ] {
             let error = both(&whole[..end]).unwrap_err();
