@@ -75,6 +75,7 @@ impl Server {
                     return;
                 }
                 let (stream, inner) = (stream.unwrap(), inner.clone());
+                stream.set_nodelay(true).unwrap();
                 inner.open.lock().unwrap().push(stream.try_clone().unwrap());
                 // Clients go away in the middle of answers.
                 std::thread::spawn(move || drop(serve(&stream, &inner)));

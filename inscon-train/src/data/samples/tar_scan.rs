@@ -345,10 +345,7 @@ mod tests {
             // Between two members, within the padding of an image, within the end.
             (512 + 1024 + 512 + 1024, "after 2 images: it ends without"),
             (512 + 700, "after 1 images"),
-            (
-                512 + 1024 + 512 + 1024 + 1024 + 100,
-                "after 3 images",
-            ),
+            (512 + 1024 + 512 + 1024 + 1024 + 100, "after 3 images"),
             (0, "cut short"),
         ] {
             let error = both(&whole[..end]).unwrap_err();
