@@ -36,7 +36,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            first_pause: Duration::from_millis(200),
+            first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(10),
             stall: Duration::from_secs(20),
             give_up: Duration::from_secs(300),
@@ -224,43 +224,28 @@ impl Fetcher {
             .map_err(|_| Failure::Again(format!("nothing came for {:.1} s", stall.as_secs_f64())))
     }
 
-    /// A whole small object; `None` when there is none.
+    /// A whole object; `None` when there is none, which S3 calls forbidden to those who may
+    /// not list the bucket.
     pub(super) async fn whole(&self, location: &Location) -> Result<Option<Vec<u8>>, ShardError> {
-        let (store, key) = match &location.at {
-            At::File(path) => {
-                return match std::fs::read(path) {
-                    Ok(bytes) => Ok(Some(bytes)),
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(e) => Err(file_error(path, &e)),
-                };
-            }
-            At::Object(store, key) => (store, key),
-        };
-        let url = &location.url;
-        let mut failures = Failures::new(self, self.policy.give_up_opening, url);
-        loop {
-            self.counters.requests.fetch_add(1, Relaxed);
-            let tried = async {
-                let result = self
-                    .in_time(store.get_opts(key, GetOptions::default()))
-                    .await?;
-                let result = result.map_err(|e| judge(url, &e))?;
-                let mut all = Vec::new();
-                let mut stream = result.into_stream();
-                while let Some(bytes) = self.in_time(stream.next()).await? {
-                    all.extend_from_slice(&bytes.map_err(|e| judge(url, &e))?);
-                }
-                Ok(all)
+        if let At::File(path) = &location.at {
+            return match std::fs::read(path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(e) => Err(file_error(path, &e)),
             };
-            match tried.await {
-                Ok(all) => {
-                    self.counters.bytes.fetch_add(all.len() as u64, Relaxed);
-                    return Ok(Some(all));
-                }
-                Err(Failure::Final(ShardError::Missing { .. })) => return Ok(None),
-                Err(failure) => failures.next(failure).await?,
-            }
         }
+        let size = match self.head(location).await {
+            Ok(meta) => meta.size,
+            Err(ShardError::Missing { .. } | ShardError::Denied { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut all = Vec::new();
+        let sink = |bytes: &[u8]| {
+            all.extend_from_slice(bytes);
+            Ok(())
+        };
+        self.range(location, 0..size, Some(size), sink).await?;
+        Ok(Some(all))
     }
 
     /// Length and ETag or time of an object.
@@ -426,16 +411,20 @@ fn judge(url: &str, error: &Error) -> Failure {
         | Error::InvalidPath { .. }
         | Error::UnknownConfigurationKey { .. }
         | Error::Precondition { .. } => Failure::Final(ShardError::Refused { url, said }),
-        _ if is_client_error(&said) => Failure::Final(ShardError::Refused { url, said }),
-        _ => Failure::Again(said),
+        _ => match status(&said) {
+            Some(404) => Failure::Final(ShardError::Missing { url, said }),
+            // 408 and 429 pass.
+            Some(s) if (400..500).contains(&s) && s != 408 && s != 429 => {
+                Failure::Final(ShardError::Refused { url, said })
+            }
+            _ => Failure::Again(said),
+        },
     }
 }
 
-/// Whether a status of 400 to 499 is named, but for those that pass: 408 and 429.
-fn is_client_error(said: &str) -> bool {
-    let named = said.split("status code: ").nth(1);
-    let status = named.and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
-    status.is_some_and(|s| (400..500).contains(&s) && s != 408 && s != 429)
+/// The status that an error names; its type is not public.
+fn status(said: &str) -> Option<u16> {
+    said.split("status code: ").nth(1)?.get(..3)?.parse().ok()
 }
 
 /// An error with its reasons, each once, on one line.
@@ -463,26 +452,21 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest() {
         let policy = RetryPolicy::default();
-        let pauses: Vec<_> = (1..9)
+        let pauses: Vec<_> = (1..11)
             .map(|tries| policy.pause(tries).as_millis())
             .collect();
-        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(
+            pauses,
+            [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
+        );
         assert_eq!(policy.pause(u32::MAX).as_millis(), 10_000);
     }
 
     #[test]
-    fn client_errors_are_final() {
-        let said = |status: u32| format!("Server returned non-2xx status code: {status} x: body");
-        assert!(
-            [400, 409, 416]
-                .into_iter()
-                .all(|s| is_client_error(&said(s)))
-        );
-        assert!(
-            ![408, 429, 500, 503]
-                .into_iter()
-                .any(|s| is_client_error(&said(s)))
-        );
-        assert!(!is_client_error("connection refused"));
+    fn a_status_is_found() {
+        let said = "Server returned non-2xx status code: 503 Service Unavailable: body";
+        assert_eq!(status(said), Some(503));
+        assert_eq!(status("connection refused"), None);
+        assert_eq!(status("status code: 4"), None);
     }
 }

@@ -129,9 +129,12 @@ impl Stores {
         let store = match self.open.get(&name) {
             Some(store) => store.clone(),
             None => {
-                let store = self
-                    .build(&kind, text, &root)
-                    .map_err(|e| refused(e.to_string()))?;
+                let store = self.build(&kind, text, &root).map_err(|e| {
+                    refused(format!(
+                        "{e}; stores are set up by the environment (AWS_ENDPOINT_URL, \
+                             AWS_REGION, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME)"
+                    ))
+                })?;
                 self.open.insert(name, store.clone());
                 store
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::assembly::{Assembly, mismatch};
@@ -53,8 +53,6 @@ pub struct ShardSource {
     options: ShardOptions,
     /// Whether the person at the terminal was told that samples are read one by one.
     told: OnceLock<()>,
-    /// Open files of this machine, for samples that are not planned.
-    files: Vec<Mutex<Option<File>>>,
 }
 
 /// Names in one piece of memory.
@@ -139,7 +137,6 @@ impl ShardSource {
         let shards: Vec<_> = locations.iter().map(|l| l.file_name().to_owned()).collect();
         let counters = fetcher.counters.clone();
         let parallel = [options.ranges.max(1), options.singles.max(1)];
-        let files = locations.iter().map(|_| Mutex::new(None)).collect();
         let ahead = ReadAhead::new(
             layout,
             locations,
@@ -158,7 +155,6 @@ impl ShardSource {
             io,
             options: options.clone(),
             told: OnceLock::new(),
-            files,
         })
     }
 
@@ -179,17 +175,10 @@ impl ShardSource {
         let location = &self.ahead.shards[shard];
         bytes.clear();
         if let At::File(path) = &location.at {
-            let mut file = self.files[shard]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let open = match file.take() {
-                Some(open) => open,
-                None => File::open(path).map_err(|e| file_error(path, &e))?,
-            };
-            let open = file.insert(open);
+            // Opened for each: sets of thousands of shards have more files than may be open.
+            let mut file = File::open(path).map_err(|e| file_error(path, &e))?;
             bytes.resize((member.end - member.start) as usize, 0);
-            read_exact_at(open, path, member.start, bytes)?;
-            drop(file);
+            read_exact_at(&mut file, path, member.start, bytes)?;
             self.counters.requests.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(bytes.len() as u64, Relaxed);
             let mut assembly = Assembly::new(member.start, vec![(member.start, length, ())]);
