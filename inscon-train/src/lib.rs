@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod export;
 pub mod finetune;
 pub mod import;
+pub mod pack;
 pub mod pictures;
 pub mod pretrain;
 pub mod probe;

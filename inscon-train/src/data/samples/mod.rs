@@ -5,18 +5,40 @@
 //! from the seed, the epoch and the sizes of the shards alone, so that a folder and the shards
 //! packed from it give the same batches.
 
+mod assembly;
+mod counters;
 mod error;
+mod fetch;
+mod find_shards;
+mod index_shards;
+mod io_thread;
+mod location;
 mod order;
+mod pattern;
 mod ranks;
+mod read_ahead;
+mod read_plan;
+mod shard_error;
+mod shard_index;
+mod shard_options;
+mod shard_source;
 mod statistics;
+mod tar_scan;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use error::*;
+pub use fetch::RetryPolicy;
 pub use order::*;
+pub use pattern::*;
 pub use ranks::*;
+pub use shard_error::*;
+pub use shard_index::*;
+pub use shard_options::*;
+pub use shard_source::*;
 pub use statistics::*;
+pub use tar_scan::tar_key;
 
 /// Encoded images by index.
 ///

@@ -126,7 +126,7 @@ mod tests {
         let order = epoch_order(1, 2, &[4, 3, 5], Shuffle::Buffer { size: 4 });
         assert_eq!(order, PINNED, "{order:?}");
     }
-    const PINNED: [u32; 12] = [0; 12];
+    const PINNED: [u32; 12] = [5, 6, 1, 2, 3, 7, 8, 0, 4, 9, 10, 11];
 
     #[test]
     fn a_buffer_as_large_as_the_set_mixes_it_uniformly() {

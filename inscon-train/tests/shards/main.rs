@@ -1,0 +1,10 @@
+//! Shards: packing, reading them from this machine and from a server that fails in every way.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod failures;
+mod fixture;
+mod memory;
+mod pack;
+mod reading;
+mod server;
