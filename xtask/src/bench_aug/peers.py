@@ -113,6 +113,27 @@ def albumentations_area(size):
     return albumentations(size, cv2.INTER_AREA)
 
 
+def augrs(size):
+    """augrs, decoded by OpenCV; its resize aliases."""
+    import augrs as A
+    import cv2
+    import numpy as np
+
+    cv2.setNumThreads(0)
+    views = A.Compose(
+        [
+            A.RandomResizedCrop(size=(size, size), scale=SCALE, ratio=RATIO),
+            A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.1, 0.1), p=0.8),
+            A.ToGray(p=0.2),
+            A.GaussianBlur(blur_limit=0, sigma_limit=SIGMA, p=0.5),
+            A.HorizontalFlip(p=0.5),
+        ]
+    )
+    prepare = lambda data: np.frombuffer(data, dtype=np.uint8)
+    decode = lambda data: cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+    return prepare, decode, lambda image: views(image=image)["image"]
+
+
 def kornia_rs(size):
     """kornia-rs; the random crop, the order and the probabilities are drawn here.
 
@@ -159,6 +180,7 @@ PEERS = {
         albumentations_area,
         ("albumentations", "opencv-python-headless"),
     ),
+    "augrs": (augrs, ("augrs-py", "opencv-python-headless")),
     "kornia-rs": (kornia_rs, ("kornia-rs",)),
 }
 
