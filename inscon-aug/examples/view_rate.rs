@@ -73,7 +73,10 @@ impl Options {
             };
             match argument.as_str() {
                 "--modes" => {
-                    options.modes = value()?.split(',').map(str::parse).collect::<Outcome<_>>()?;
+                    options.modes = value()?
+                        .split(',')
+                        .map(str::parse)
+                        .collect::<Outcome<_>>()?;
                 }
                 "--threads" => options.threads = value()?.parse::<usize>()?.max(1),
                 "--scaling" => options.scaling = value()? == "on",
@@ -342,9 +345,7 @@ fn busy() -> Outcome<f64> {
             let nanoseconds = text.split_whitespace().next().unwrap_or_default();
             Ok(nanoseconds.parse::<u64>()? as f64 * 1e-9)
         }
-        Err(_) => Ok(std::time::SystemTime::UNIX_EPOCH
-            .elapsed()?
-            .as_secs_f64()),
+        Err(_) => Ok(std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_secs_f64()),
     }
 }
 
