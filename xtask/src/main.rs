@@ -3,6 +3,7 @@
 //! Thin on purpose: it runs `cargo` and the binary `inscon-train`, reads the files they write and
 //! links no burn, so that it builds in seconds.
 
+mod bench_aug;
 mod bench_eval;
 mod bench_ops;
 mod bench_step;
@@ -58,6 +59,8 @@ enum Bench {
     Step(bench_step::StepArgs),
     /// RoIAlign and NMS against torchvision, process against process.
     Ops(bench_ops::OpsArgs),
+    /// Augmented views a second against torchvision, albumentations and others.
+    Aug(bench_aug::AugArgs),
 }
 
 fn main() -> Result<()> {
@@ -69,5 +72,6 @@ fn main() -> Result<()> {
         Command::Bench(Bench::Eval(args)) => bench_eval::run(&args),
         Command::Bench(Bench::Step(args)) => bench_step::run(&args),
         Command::Bench(Bench::Ops(args)) => bench_ops::run(&args),
+        Command::Bench(Bench::Aug(args)) => bench_aug::run(&args),
     }
 }
