@@ -14,6 +14,7 @@ use inscon_train::config::ExperimentConfig;
 use inscon_train::data::{resolve_data, scenes_dir};
 use inscon_train::detect::{self, DetectArgs};
 use inscon_train::import::{self, Conversion};
+use inscon_train::pack::{self, PackArgs};
 use inscon_train::{
     Interrupt, RunDir, evaluate, export, finetune, open_device, pretrain, probe, say, scenes,
 };
@@ -43,6 +44,8 @@ enum Command {
     Probe(RunArgs),
     /// Draw pictures of the views that pretraining sees, with the cells matched between them
     Views(ViewsArgs),
+    /// Pack a folder of images into tar shards (WebDataset) for data.pretrain_shards
+    Pack(PackArgs),
     /// Measure how fast batches are made, and whether the data or the device is the limit
     ProfileData(ProfileArgs),
     /// Write the backbone or the detector for other tools
@@ -281,6 +284,7 @@ fn dispatch(command: Command, interrupt: &Interrupt) -> anyhow::Result<()> {
         Command::Detect(args) => detect::run(&args, interrupt),
         Command::Probe(args) => phase(&args, interrupt, probe::run),
         Command::Views(args) => views(&args),
+        Command::Pack(args) => pack(&args, interrupt),
         Command::ProfileData(args) => profile_data(&args, interrupt),
         Command::Export(args) => phase(&args.run, interrupt, |config, run, _, _| {
             export::run(config, run, args.naming)
@@ -320,6 +324,23 @@ fn views(args: &ViewsArgs) -> anyhow::Result<()> {
     let run = args.run.as_ref().unwrap_or(&out);
     config.data = resolve_data(&config.data, run)?;
     pretrain::draw_views(&config, args.step, args.canvases, &out)
+}
+
+fn pack(args: &PackArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let packed = pack::pack(args, interrupt)?;
+    say(&format!(
+        "{}{} images in {} shards, {:.1} MB, in {}",
+        if packed.is_complete {
+            ""
+        } else {
+            "interrupted: "
+        },
+        packed.images,
+        packed.shards,
+        packed.bytes as f64 / 1e6,
+        args.out.display()
+    ));
+    Ok(())
 }
 
 fn profile_data(args: &ProfileArgs, interrupt: &Interrupt) -> anyhow::Result<()> {

@@ -411,7 +411,11 @@ mod tests {
         let table = standard_ac();
         for bits in 0..1u64 << 16 {
             let buffer = bits << 48 | 0x5a5a_5a5a_5a5a;
-            assert_eq!(table.symbol(buffer), table.long_symbol(buffer), "{bits:016b}");
+            assert_eq!(
+                table.symbol(buffer),
+                table.long_symbol(buffer),
+                "{bits:016b}"
+            );
         }
         let symbol = |value, length| Some(Symbol { value, length });
         // 1010 is the end of block, 11111111001 a run of 16 zeros.
@@ -442,13 +446,19 @@ mod tests {
                 continue;
             }
             two += 1;
-            assert_eq!((pair.first_step(), pair.first_value()), (first.step(), value));
+            assert_eq!(
+                (pair.first_step(), pair.first_value()),
+                (first.step(), value)
+            );
             let rest = buffer << length;
             let last = table.symbol(rest).unwrap();
             assert_eq!(pair.length(), length + last.length + last.size());
             assert_eq!(pair.step(), first.step() + last.step());
             let value = extend(rest << last.length, last.size()) as i16;
-            assert!(pair.value(buffer) == value || last.step() == END, "{bits:010b}");
+            assert!(
+                pair.value(buffer) == value || last.step() == END,
+                "{bits:010b}"
+            );
         }
         assert!(one > 200 && two > 500, "{one} {two}");
     }

@@ -91,6 +91,9 @@ pub enum DataError {
     /// The place of the images cannot be read.
     #[error(transparent)]
     Samples(#[from] super::SampleError),
+    /// Shards that cannot be found or listed.
+    #[error(transparent)]
+    Shards(#[from] super::ShardError),
     /// No threads to load with.
     #[error("cannot start the threads that load images: {0}; lower data.workers")]
     Threads(String),

@@ -5,7 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DataError, ImageFolder, SampleError, SampleSource, coco_images};
+use super::{
+    DataError, ImageFolder, SampleError, SampleSource, ShardOptions, ShardSource, coco_images,
+};
 use crate::config::{DataConfig, VocSplit};
 use crate::say;
 
@@ -58,6 +60,15 @@ impl SampleSource for FolderSource {
 /// # Errors
 /// [`DataError`] for a folder, a list or shards that cannot be read.
 pub fn open_source(data: &DataConfig) -> Result<Arc<dyn SampleSource>, DataError> {
+    if !data.pretrain_shards.is_empty() {
+        let options = ShardOptions {
+            read_ahead: (data.read_ahead_mib as u64) << 20,
+            cache: cache_dir(data),
+            ..ShardOptions::default()
+        };
+        let shards = ShardSource::open(&data.pretrain_shards, &options)?;
+        return Ok(Arc::new(shards));
+    }
     let limit = data.max_pretrain_images;
     let folder = if !data.pretrain_json.as_os_str().is_empty() {
         coco_images(&data.pretrain_json, &data.pretrain_images, limit)?

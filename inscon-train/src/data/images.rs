@@ -35,7 +35,6 @@ pub struct Decoding {
 }
 
 /// The images of a source, decoded on demand.
-#[derive(Debug)]
 pub struct Images {
     source: Arc<dyn SampleSource>,
     decoding: Decoding,
@@ -52,7 +51,6 @@ type Decoded = Result<Arc<RgbImage>, String>;
 pub const IN_A_ROW: usize = 1000;
 
 /// What a thread needs to make views; kept, so that nothing is allocated for an image.
-#[derive(Debug, Default)]
 struct Buffers {
     bytes: Vec<u8>,
     decoder: Decoder,
@@ -79,6 +77,15 @@ enum Failure {
 impl From<AugError> for Failure {
     fn from(error: AugError) -> Self {
         Self::Image(error.to_string())
+    }
+}
+
+impl std::fmt::Debug for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Images")
+            .field("source", &self.source)
+            .field("decoding", &self.decoding)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,7 +185,6 @@ impl Images {
         }
         self.fetch(index, bytes)?;
         let (views, region) = self.counters.time(Part::Decode, || {
-            decoder.set_limits(self.decoding.limits);
             let size = decoder.size(bytes)?;
             let views = draw(size);
             let [a, b] = &views;
@@ -247,7 +253,14 @@ impl Images {
 
     fn take(&self) -> Box<Buffers> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.pop().unwrap_or_default()
+        let limits = self.decoding.limits;
+        idle.pop().unwrap_or_else(|| {
+            Box::new(Buffers {
+                bytes: Vec::new(),
+                decoder: Decoder::with_limits(limits),
+                scratch: ViewScratch::new(),
+            })
+        })
     }
 
     fn give(&self, buffers: Box<Buffers>) {
