@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use inscon_train::Interrupt;
 use inscon_train::config::ExperimentConfig;
 use inscon_train::data::{PretrainBatch, PretrainBatches, PretrainLoader};
+use inscon_train::pack::{PackArgs, ShardSize, pack};
 
 use crate::fixture::{picture, tiny};
 
@@ -79,6 +81,40 @@ fn workers_prefetch_and_resuming_change_nothing() {
         for first in [1, 4, 8] {
             let rest = load(&config, first..9, 2, 2);
             assert!(rest[..] == all[first as usize..], "{order} from {first}");
+        }
+    }
+}
+
+/// The shards packed from a folder give its batches, also from the middle of an epoch on.
+#[test]
+fn shards_give_the_folders_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, shards) = (dir.path().join("images"), dir.path().join("shards"));
+    write(&images);
+    let args = PackArgs {
+        images: images.clone(),
+        out: shards.clone(),
+        name: "train".into(),
+        shard_size: ShardSize::Images(5),
+        shuffle: None,
+    };
+    assert_eq!(pack(&args, &Interrupt::manual()).unwrap().shards, 5);
+    let packed = format!("data.pretrain_shards={:?}", shards.display().to_string());
+    for order in ["data.shuffle=\"full\"", "data.shuffle={buffer={size=6}}"] {
+        let folder = load(&tiny(&images, &[order, "data.shard_size=5"]), 0..7, 2, 2);
+        let config = tiny(&images, &[order, &packed]);
+        for (first, workers) in [(0, 1), (0, 8), (2, 2)] {
+            let read = load(&config, first..7, workers, 2);
+            assert_eq!(read.len(), 7 - first as usize);
+            for (a, b) in read.iter().zip(&folder[first as usize..]) {
+                assert!(
+                    (a.0, &a.2, &a.3, &a.4) == (b.0, &b.2, &b.3, &b.4),
+                    "{order} {first}"
+                );
+                for (a, b) in a.1.iter().zip(&b.1) {
+                    assert!(a.ends_with(b.as_str()), "{a} and {b}");
+                }
+            }
         }
     }
 }
