@@ -54,7 +54,7 @@ impl SampledView {
         let [width, height] = self.size;
         let mut view = RgbImage::new(width, height);
         let shape = (height as usize, width as usize, 3);
-        let out = ArrayViewMut3::from_shape(shape, &mut *view).expect("the image has its size");
+        let out = ArrayViewMut3::from_shape(shape, &mut view).expect("the image has its size");
         self.render(&PixelRegion::from(img), &mut ViewScratch::new(), out);
         view
     }

@@ -162,7 +162,7 @@ pub(super) fn transform(
 ) {
     if last == 0 || side == 1 {
         let dc = i32::from(block[0].wrapping_mul(quantization[0]));
-        let value = ((dc + 4 >> 3) + 128).clamp(0, 255) as u8;
+        let value = (((dc + 4) >> 3) + 128).clamp(0, 255) as u8;
         for row in out.chunks_mut(stride).take(side as usize) {
             row[..side as usize].fill(value);
         }

@@ -235,7 +235,7 @@ impl Strip {
                 let bias = 1 + (y % 2) as u16;
                 let samples = near[at..at + count].iter().zip(&far[at..at + count]);
                 for (to, (&near, &far)) in row.iter_mut().zip(samples) {
-                    *to = (3 * u16::from(near) + u16::from(far) + bias >> 2) as u8;
+                    *to = ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
                 }
             }
             Upsample::Columns | Upsample::Both => {
@@ -282,8 +282,8 @@ fn widen<const SHIFT: u32>(targets: &mut [[u8; 2]], sums: &[u16], round: [u16; 2
     let (before, here, behind) = (&sums[..count], &sums[1..=count], &sums[2..count + 2]);
     for (((to, before), here), behind) in targets.iter_mut().zip(before).zip(here).zip(behind) {
         *to = [
-            (3 * here + before + round[0] >> SHIFT) as u8,
-            (3 * here + behind + round[1] >> SHIFT) as u8,
+            ((3 * here + before + round[0]) >> SHIFT) as u8,
+            ((3 * here + behind + round[1]) >> SHIFT) as u8,
         ];
     }
 }
