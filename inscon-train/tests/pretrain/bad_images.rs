@@ -82,7 +82,7 @@ fn too_many_bad_images_stop_the_run() {
         fs::write(none.join(format!("{i}.png")), b"no image").unwrap();
     }
     let error = failure(&tiny(&none, &[]), &dir.path().join("run2"));
-    assert!(error.contains("none of the 8 images"), "{error}");
+    assert!(error.contains("none of 8 images in a row"), "{error}");
 }
 
 /// Grey, 16-bit, with alpha, palettes, CMYK, turned by EXIF: inscon-aug's decoding fixtures.
