@@ -82,7 +82,9 @@ impl Recipe {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     let mut scratch = ViewScratch::new();
     let mut line = String::new();
@@ -121,7 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn say(output: &mut impl Write, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
+fn say(output: &mut impl Write, value: &impl Serialize) -> Outcome<()> {
     serde_json::to_writer(&mut *output, value)?;
     Ok(output.write_all(b"\n")?)
 }
@@ -131,7 +133,7 @@ fn compute(
     task: &Task,
     mut image: RgbImage,
     scratch: &mut ViewScratch,
-) -> Result<((u32, u32), Vec<u8>), Box<dyn Error>> {
+) -> Outcome<((u32, u32), Vec<u8>)> {
     match task {
         Task::View(view) => {
             // As the loader does: into memory that is there.
