@@ -123,7 +123,7 @@ fn shards_give_the_folders_batches() {
 fn scaling_while_decoding_is_used_and_close() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let sets = ["pretrain.tile=16", "model.output_stride=8"];
+    let sets = ["pretrain.tile=16"];
     let scaled = load(&tiny(dir.path(), &sets), 0..3, 2, 2);
     let with_off = [&sets[..], &["data.jpeg_scaling=false"]].concat();
     let exact = load(&tiny(dir.path(), &with_off), 0..3, 2, 2);
