@@ -40,6 +40,7 @@
 mod augmentation;
 mod bbox;
 mod color_jitter;
+mod container;
 mod decode;
 mod detection;
 pub mod draw;
