@@ -76,6 +76,8 @@ pub enum ColorOp {
     Saturation(f32),
     /// Shift of PIL's 8-bit hue, in turns of the colour circle.
     Hue(f32),
+    /// The pixel's luma, three times: greyscale among the jitter (MoCo v1 has it before).
+    Grayscale,
     /// Inverts what is at least this bright: `v < threshold ? v : 255 − v`.
     Solarize(u8),
 }
@@ -106,6 +108,12 @@ impl ColorOp {
                 }
                 Self::Saturation(factor) => saturate(r, g, b, factor),
                 Self::Hue(turns) => shift_hue(r, g, b, turns),
+                Self::Grayscale => {
+                    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+                        let grey = luma([*r, *g, *b]);
+                        (*r, *g, *b) = (grey, grey, grey);
+                    }
+                }
                 Self::Solarize(threshold) => {
                     for plane in [r, g, b] {
                         for v in plane {

@@ -52,6 +52,7 @@ pub mod jpeg;
 mod multi_instance;
 mod normalize;
 mod planes;
+mod presets;
 mod random_resized_crop;
 mod region;
 mod render;
