@@ -4,9 +4,8 @@
 //! Both passes are plain loops over neighbouring bytes, which vectorise. For that the first works
 //! on sixteen rows at a time, transposed: a column of them is sixteen neighbouring bytes.
 
-use pulp::Arch;
-
 use crate::BBox;
+use crate::lanes::{Lanes, Run, vectorized};
 use crate::planes::{grow, interleave4, split4};
 
 /// Rows that the first pass takes at a time.
@@ -88,6 +87,46 @@ pub(crate) struct Source<'a> {
     pub(crate) height: u32,
 }
 
+/// What the filter sees.
+struct Window<'a> {
+    /// From its first pixel.
+    pixels: &'a [u8],
+    /// From line to line.
+    stride: usize,
+    /// Of a line.
+    bytes: usize,
+    lines: usize,
+}
+
+impl<'a> Window<'a> {
+    #[inline(always)]
+    fn line(&self, y: usize) -> &'a [u8] {
+        &self.pixels[y * self.stride..][..self.bytes]
+    }
+}
+
+/// Both passes.
+struct Job<'a, const C: usize> {
+    resampler: &'a mut Resampler,
+    window: Window<'a>,
+    row: usize,
+    room: usize,
+    flip: bool,
+    out: &'a mut [u8],
+}
+
+impl<const C: usize> Run for Job<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Lanes) {
+        let (row, room) = (self.row, self.room);
+        self.resampler
+            .first_pass::<C>(&self.window, row, room, self.flip);
+        self.resampler.second_pass(row, room, self.out);
+    }
+}
+
 impl Resampler {
     /// Cuts `crop` out of the source and scales it to `width × height`, mirrored if `flip`, into
     /// `C` planes one after another.
@@ -137,41 +176,42 @@ impl Resampler {
             .set(lines, crop.y0 - top, crop.y1 - top, height);
 
         let stride = source_width as usize * C;
-        let window = pixels
-            .chunks_exact(stride)
-            .skip(top as usize)
-            .take(lines as usize)
-            .map(|row| &row[left as usize * C..right as usize * C]);
+        let window = Window {
+            pixels: &pixels[top as usize * stride + left as usize * C..],
+            stride,
+            bytes: columns as usize * C,
+            lines: lines as usize,
+        };
         let (row, room) = (width as usize, (lines as usize).next_multiple_of(LANES));
         grow(&mut self.quarters, LANES * row.max(columns as usize * C));
         grow(&mut self.columns, LANES * columns as usize * C);
         grow(&mut self.filtered, LANES * row * C);
         grow(&mut self.rows, room * row * C);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                self.first_pass::<C>(window, row, room, flip);
-                self.second_pass(row, room, out);
-            },
-        );
+        vectorized(Job::<C> {
+            resampler: self,
+            window,
+            row,
+            room,
+            flip,
+            out,
+        });
     }
 
     #[inline(always)]
-    fn first_pass<'a, const C: usize>(
+    fn first_pass<const C: usize>(
         &mut self,
-        mut window: impl Iterator<Item = &'a [u8]>,
+        window: &Window<'_>,
         row: usize,
         room: usize,
         flip: bool,
     ) {
-        let mut block = 0;
-        while let Some(first) = window.next() {
-            // The last block is filled up with the last row.
-            let mut lines = [first; LANES];
-            for i in 1..LANES {
-                lines[i] = window.next().unwrap_or(lines[i - 1]);
+        let bytes = window.bytes;
+        for block in (0..window.lines).step_by(LANES) {
+            let mut lines = [window.line(block); LANES];
+            for (i, line) in lines.iter_mut().enumerate() {
+                // The last block is filled up with the last row.
+                *line = window.line((block + i).min(window.lines - 1));
             }
-            let bytes = first.len();
             let quarters = &mut self.quarters[..LANES * bytes];
             for (g, quarter) in quarters.chunks_exact_mut(4 * bytes).enumerate() {
                 interleave4([0, 4, 8, 12].map(|m| lines[g + m]), quarter);
@@ -217,7 +257,6 @@ impl Resampler {
                     split4(quarter, rows);
                 }
             }
-            block += LANES;
         }
     }
 

@@ -4,10 +4,10 @@
 use pulp::{Arch, Scalar, Simd, WithSimd};
 
 /// Pixels that are interleaved together.
-pub(super) const CHUNK: usize = 32;
+pub(crate) const CHUNK: usize = 32;
 
 /// An instruction set. All give the same results.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     /// `a[2i]·b[2i] + a[2i + 1]·b[2i + 1]`.
     fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8];
 
@@ -17,7 +17,7 @@ pub(super) trait Lanes: Copy {
 
 /// Whatever the compiler makes of plain loops.
 #[derive(Clone, Copy)]
-pub(super) struct Plain;
+pub(crate) struct Plain;
 
 impl Lanes for Plain {
     #[inline(always)]
@@ -92,16 +92,22 @@ impl Lanes for pulp::x86::V3 {
     }
 }
 
-/// Something to run for an instruction set.
-pub(super) trait Run {
+/// Something to run for an instruction set: a type of its own, since a closure that is not inlined
+/// runs without the instruction set's vectors.
+pub(crate) trait Run {
     type Output;
 
     /// Must be inlined, with all that it calls.
     fn run(self, lanes: impl Lanes) -> Self::Output;
 }
 
+/// Runs code compiled for this processor.
+pub(crate) fn vectorized<R: Run>(run: R) -> R::Output {
+    dispatch(Arch::new(), run)
+}
+
 /// Runs code compiled for `arch`.
-pub(super) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
+pub(crate) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
     struct Op<R, L>(R, L);
 
     impl<R: Run, L: Lanes> WithSimd for Op<R, L> {
