@@ -44,28 +44,6 @@ impl Run for Interleave<'_> {
     }
 }
 
-/// `out[4·i + k] = rows[k][i]`.
-#[inline(always)]
-pub(crate) fn interleave4(rows: [&[u8]; 4], out: &mut [u8]) {
-    let (out, _) = out.as_chunks_mut::<4>();
-    let n = out.len();
-    let [a, b, c, d] = rows.map(|row| &row[..n]);
-    for i in 0..n {
-        out[i] = [a[i], b[i], c[i], d[i]];
-    }
-}
-
-/// `rows[k][i] = pixels[4·i + k]`.
-#[inline(always)]
-pub(crate) fn split4(pixels: &[u8], rows: [&mut [u8]; 4]) {
-    let (pixels, _) = pixels.as_chunks::<4>();
-    let n = pixels.len();
-    let [a, b, c, d] = rows.map(|row| &mut row[..n]);
-    for i in 0..n {
-        [a[i], b[i], c[i], d[i]] = pixels[i];
-    }
-}
-
 /// `out[3·i + k] = rows[k][i]`.
 #[inline(always)]
 pub(crate) fn interleave3(lanes: impl Lanes, rows: [&[u8]; 3], out: &mut [u8]) {
