@@ -49,6 +49,7 @@ mod gaussian_blur;
 mod grayscale;
 mod horizontal_flip;
 pub mod jpeg;
+mod lanes;
 mod multi_instance;
 mod normalize;
 mod planes;

@@ -81,7 +81,10 @@ fn tried(decoder: &mut Decoder, name: &str, bytes: &[u8]) -> (Result<(), AugErro
 
 /// An error says what is wrong.
 fn named(name: &str, error: &AugError) {
-    assert!(!matches!(error, AugError::DecoderPanicked), "{name}: {error}");
+    assert!(
+        !matches!(error, AugError::DecoderPanicked),
+        "{name}: {error}"
+    );
     let text = error.to_string();
     let vague = text.len() < 20 || text.to_lowercase().contains("unknown error");
     assert!(!vague, "{name}: {text:?}");
@@ -144,7 +147,12 @@ fn every_variant_is_a_picture_or_a_named_error_within_the_bound() {
          {longest:?}",
         all.len()
     );
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     for (name, _) in MESSAGES {
         assert!(names_of(&all).contains(name), "no file {name}");
     }
@@ -192,7 +200,10 @@ fn whole_files_equal_pils() {
         let expected = image::load_from_memory(&expected).unwrap().into_rgb8();
         let ours = inscon_aug::decode_rgb(bytes).unwrap();
         assert_eq!(ours.dimensions(), expected.dimensions(), "{path}");
-        let differences = ours.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b));
+        let differences = ours
+            .iter()
+            .zip(expected.iter())
+            .map(|(a, b)| a.abs_diff(*b));
         let most = differences.max().unwrap();
         let lossy = path.ends_with(".webp") || path.contains("cmyk");
         assert!(most <= if lossy { 1 } else { 0 }, "{path}: {most}");
@@ -216,5 +227,4 @@ fn scans_without_end_are_bounded_work() {
 }
 
 /// Files and a part of the message that each must have.
-const MESSAGES: &[(&str, &str)] = &[
-];
+const MESSAGES: &[(&str, &str)] = &[];

@@ -136,32 +136,84 @@ fn pngs() -> Vec<Variant> {
         ("signature", raw(3, 1), Broken),
         ("data_crc", raw(png(&rgb).len() - 14, 1), Broken),
         ("no_data", edited(&rgb, &|c| drop(c.remove(1))), Broken),
-        ("data_twice", edited(&rgb, &|c| c.insert(1, c[1].clone())), Ok),
-        ("header_twice", edited(&rgb, &|c| c.insert(1, c[0].clone())), Broken),
+        (
+            "data_twice",
+            edited(&rgb, &|c| c.insert(1, c[1].clone())),
+            Ok,
+        ),
+        (
+            "header_twice",
+            edited(&rgb, &|c| c.insert(1, c[0].clone())),
+            Broken,
+        ),
         ("no_header", edited(&rgb, &|c| drop(c.remove(0))), Broken),
         ("no_end", edited(&rgb, &|c| drop(c.pop())), Broken),
         ("zlib_header", edited(&rgb, &|c| c[1].1[0] = 0), Broken),
-        ("zlib_dictionary", edited(&rgb, &|c| c[1].1[1] |= 0x20), Broken),
-        ("data_of_zeros", edited(&rgb, &|c| c[1].1[2..].fill(0)), Broken),
-        ("first_passes_only", edited(&rgb, &|c| c[1].1.truncate(40)), Broken),
-        ("data_in_1_byte_chunks", edited(&rgb, &|c| {
-            let data = c.remove(1).1;
-            c.splice(1..1, data.into_iter().map(|b| (*b"IDAT", vec![b])));
-        }), Ok),
-        ("10000_empty_data", edited(&rgb, &|c| {
-            c.splice(1..1, std::iter::repeat_n((*b"IDAT", vec![]), 10_000));
-        }), Ok),
-        ("no_palette", edited(&palette, &|c| drop(c.remove(1))), Broken),
-        ("palette_of_5_bytes", edited(&palette, &|c| c[1].1.truncate(5)), Broken),
+        (
+            "zlib_dictionary",
+            edited(&rgb, &|c| c[1].1[1] |= 0x20),
+            Broken,
+        ),
+        (
+            "data_of_zeros",
+            edited(&rgb, &|c| c[1].1[2..].fill(0)),
+            Broken,
+        ),
+        (
+            "first_passes_only",
+            edited(&rgb, &|c| c[1].1.truncate(40)),
+            Broken,
+        ),
+        (
+            "data_in_1_byte_chunks",
+            edited(&rgb, &|c| {
+                let data = c.remove(1).1;
+                c.splice(1..1, data.into_iter().map(|b| (*b"IDAT", vec![b])));
+            }),
+            Ok,
+        ),
+        (
+            "10000_empty_data",
+            edited(&rgb, &|c| {
+                c.splice(1..1, std::iter::repeat_n((*b"IDAT", vec![]), 10_000));
+            }),
+            Ok,
+        ),
+        (
+            "no_palette",
+            edited(&palette, &|c| drop(c.remove(1))),
+            Broken,
+        ),
+        (
+            "palette_of_5_bytes",
+            edited(&palette, &|c| c[1].1.truncate(5)),
+            Broken,
+        ),
         // Colours beyond the palette are black.
-        ("palette_too_short", edited(&palette, &|c| c[1].1.truncate(6)), Ok),
-        ("palette_too_long", edited(&palette, &|c| c[1].1.resize(900, 1)), Broken),
-        ("transparency_too_long", edited(&palette, &|c| {
-            c.insert(2, (*b"tRNS", vec![7; 300]));
-        }), Ok),
+        (
+            "palette_too_short",
+            edited(&palette, &|c| c[1].1.truncate(6)),
+            Ok,
+        ),
+        (
+            "palette_too_long",
+            edited(&palette, &|c| c[1].1.resize(900, 1)),
+            Broken,
+        ),
+        (
+            "transparency_too_long",
+            edited(&palette, &|c| {
+                c.insert(2, (*b"tRNS", vec![7; 300]));
+            }),
+            Ok,
+        ),
         ("unknown_critical", with(b"JUNK", vec![1, 2, 3]), Broken),
         ("unknown_ancillary", with(b"juNk", vec![1, 2, 3]), Ok),
-        ("icc_garbage", with(b"iCCP", b"name\0\0garbage".to_vec()), Ok),
+        (
+            "icc_garbage",
+            with(b"iCCP", b"name\0\0garbage".to_vec()),
+            Ok,
+        ),
         ("icc_bomb", with(b"iCCP", text(b"name\0\0")), Ok),
         ("text_bomb", with(b"zTXt", text(b"name\0\0")), Ok),
         ("unicode_bomb", with(b"iTXt", text(b"name\0\x01\0\0\0")), Ok),
@@ -178,17 +230,33 @@ fn pngs() -> Vec<Variant> {
         ("bomb_wide", of([0x7fff_ffff, 1], 8, 2), Broken),
         ("allowed_without_data", of([3000, 1000], 8, 2), Broken),
         ("allowed_bilevel", of([3000, 1000], 1, 0), Broken),
-        ("allowed", image([3000, 1000], 8, 2, 0, zeros(9001 * 1000)), Ok),
-        ("allowed_grey", image([3000, 1000], 1, 0, 0, zeros(376 * 1000)), Ok),
+        (
+            "allowed",
+            image([3000, 1000], 8, 2, 0, zeros(9001 * 1000)),
+            Ok,
+        ),
+        (
+            "allowed_grey",
+            image([3000, 1000], 1, 0, 0, zeros(376 * 1000)),
+            Ok,
+        ),
         // Within the limits as grey, but not as RGB.
-        ("too_large_as_rgb", image([3000, 3000], 8, 0, 0, zeros(3001 * 3000)), Broken),
-        ("filter_9", image([4, 4], 8, 0, 0, {
-            let mut data = zeros(20);
-            // Nine instead of zero is the first literal.
-            data[2] = 0b011 | (0x39u32.reverse_bits() >> 24 << 3) as u8;
-            data[3] = (0x39u32.reverse_bits() >> 24 >> 5) as u8 | data[3] & 0xf8;
-            data
-        }), Broken),
+        (
+            "too_large_as_rgb",
+            image([3000, 3000], 8, 0, 0, zeros(3001 * 3000)),
+            Broken,
+        ),
+        (
+            "filter_9",
+            image([4, 4], 8, 0, 0, {
+                let mut data = zeros(20);
+                // Nine instead of zero is the first literal.
+                data[2] = 0b011 | (0x39u32.reverse_bits() >> 24 << 3) as u8;
+                data[3] = (0x39u32.reverse_bits() >> 24 >> 5) as u8 | data[3] & 0xf8;
+                data
+            }),
+            Broken,
+        ),
     ];
     for (name, data) in absurd_exifs() {
         all.push((name, with(b"eXIf", data), Ok));
@@ -274,34 +342,114 @@ fn webps() -> Vec<Variant> {
         ("riff_of_no_length", unknown_length, Broken),
         ("empty", webp(&[]), Broken),
         ("unknown_chunk", one(b"JUNK", vec![1; 20]), Broken),
-        ("chunk_4_gib", webp(&[(b"VP8L", lossless.clone(), Some(u32::MAX))]), Broken),
-        ("lossy_4_gib", webp(&[(b"VP8 ", lossy.clone(), Some(u32::MAX))]), Broken),
-        ("exif_4_gib", extended(EXIF, b"EXIF", vec![1; 9], Some(u32::MAX)), Broken),
-        ("exif_300_mib", extended(EXIF, b"EXIF", vec![1; 9], Some(300 << 20)), Broken),
-        ("icc_4_gib", extended(ICC, b"ICCP", vec![1; 9], Some(u32::MAX)), Broken),
-        ("exif_missing", extended(EXIF, b"JUNK", vec![], None), Broken),
+        (
+            "chunk_4_gib",
+            webp(&[(b"VP8L", lossless.clone(), Some(u32::MAX))]),
+            Broken,
+        ),
+        (
+            "lossy_4_gib",
+            webp(&[(b"VP8 ", lossy.clone(), Some(u32::MAX))]),
+            Broken,
+        ),
+        (
+            "exif_4_gib",
+            extended(EXIF, b"EXIF", vec![1; 9], Some(u32::MAX)),
+            Broken,
+        ),
+        (
+            "exif_300_mib",
+            extended(EXIF, b"EXIF", vec![1; 9], Some(300 << 20)),
+            Broken,
+        ),
+        (
+            "icc_4_gib",
+            extended(ICC, b"ICCP", vec![1; 9], Some(u32::MAX)),
+            Broken,
+        ),
+        (
+            "exif_missing",
+            extended(EXIF, b"JUNK", vec![], None),
+            Broken,
+        ),
         ("lossless_bomb", one(b"VP8L", vp8l(16384, 16384)), Broken),
         ("lossy_bomb", one(b"VP8 ", vp8(16383, 16383)), Broken),
         ("lossless_wider", one(b"VP8L", vp8l(300, 16)), Broken),
         ("lossy_wider", one(b"VP8 ", vp8(300, 16)), Broken),
         ("lossy_no_columns", one(b"VP8 ", vp8(0, 16)), Broken),
-        ("canvas_bomb", on(canvas(0, BOMB.into(), BOMB.into()), &lossy), Broken),
-        ("canvas_most", on(canvas(0, 0xff_ffff, 0xff_ffff), &lossy), Broken),
+        (
+            "canvas_bomb",
+            on(canvas(0, BOMB.into(), BOMB.into()), &lossy),
+            Broken,
+        ),
+        (
+            "canvas_most",
+            on(canvas(0, 0xff_ffff, 0xff_ffff), &lossy),
+            Broken,
+        ),
         ("canvas_wide", on(canvas(0, 0xff_ffff, 1), &lossy), Broken),
         ("canvas_other", on(canvas(0, 9, 9), &lossy), Broken),
-        ("frame_bomb_on_small_canvas", on(canvas(0, 0, 0), &vp8(16383, 16383)), Broken),
-        ("canvas_alone", webp(&[(b"VP8X", canvas(0, 9, 9), None)]), Broken),
+        (
+            "frame_bomb_on_small_canvas",
+            on(canvas(0, 0, 0), &vp8(16383, 16383)),
+            Broken,
+        ),
+        (
+            "canvas_alone",
+            webp(&[(b"VP8X", canvas(0, 9, 9), None)]),
+            Broken,
+        ),
         ("canvas_short", webp(&[(b"VP8X", vec![0; 3], None)]), Broken),
-        ("moving_without_frames", webp(&[(b"VP8X", canvas(2, 9, 9), None)]), Broken),
-        ("moving_outside", frame(200, 21, 16, b"VP8 ", &lossy), Broken),
-        ("moving_bomb", frame(0, 0xff_ffff, 0xff_ffff, b"VP8 ", &lossy), Broken),
-        ("moving_bomb_within", frame(0, 21, 16, b"VP8 ", &vp8(16383, 16383)), Broken),
-        ("moving_lossless_within", frame(0, 21, 16, b"VP8L", &vp8l(16384, 16384)), Broken),
-        ("moving_alpha_alone", frame(0, 21, 16, b"ALPH", &[1; 40]), Broken),
-        ("moving_unknown", frame(0, 21, 16, b"JUNK", &[1; 40]), Broken),
-        ("lossy_not_key", one(b"VP8 ", [&[lossy[0] | 1], &lossy[1..]].concat()), Broken),
-        ("lossless_version", one(b"VP8L", [&lossless[..4], &[0xff; 99]].concat()), Broken),
-        ("lossless_of_ones", one(b"VP8L", [&lossless[..5], &[0xff; 99]].concat()), Broken),
+        (
+            "moving_without_frames",
+            webp(&[(b"VP8X", canvas(2, 9, 9), None)]),
+            Broken,
+        ),
+        (
+            "moving_outside",
+            frame(200, 21, 16, b"VP8 ", &lossy),
+            Broken,
+        ),
+        (
+            "moving_bomb",
+            frame(0, 0xff_ffff, 0xff_ffff, b"VP8 ", &lossy),
+            Broken,
+        ),
+        (
+            "moving_bomb_within",
+            frame(0, 21, 16, b"VP8 ", &vp8(16383, 16383)),
+            Broken,
+        ),
+        (
+            "moving_lossless_within",
+            frame(0, 21, 16, b"VP8L", &vp8l(16384, 16384)),
+            Broken,
+        ),
+        (
+            "moving_alpha_alone",
+            frame(0, 21, 16, b"ALPH", &[1; 40]),
+            Broken,
+        ),
+        (
+            "moving_unknown",
+            frame(0, 21, 16, b"JUNK", &[1; 40]),
+            Broken,
+        ),
+        (
+            "lossy_not_key",
+            one(b"VP8 ", [&[lossy[0] | 1], &lossy[1..]].concat()),
+            Broken,
+        ),
+        (
+            "lossless_version",
+            one(b"VP8L", [&lossless[..4], &[0xff; 99]].concat()),
+            Broken,
+        ),
+        (
+            "lossless_of_ones",
+            one(b"VP8L", [&lossless[..5], &[0xff; 99]].concat()),
+            Broken,
+        ),
     ];
     for (name, data) in absurd_exifs() {
         all.push((name, extended(EXIF, b"EXIF", data, None), Ok));
@@ -325,9 +473,21 @@ fn bmps() -> Vec<Variant> {
     let huge = u32::from(BOMB);
     let all = vec![
         ("bomb", set(rgb, &[(18, huge), (22, huge)]), Broken),
-        ("bomb_palette", set(palette, &[(18, huge), (22, huge)]), Broken),
-        ("bomb_runs", set(palette, &[(18, huge), (22, huge), (30, 1)]), Broken),
-        ("bomb_most", set(rgb, &[(18, i32::MAX as u32), (22, i32::MAX as u32)]), Broken),
+        (
+            "bomb_palette",
+            set(palette, &[(18, huge), (22, huge)]),
+            Broken,
+        ),
+        (
+            "bomb_runs",
+            set(palette, &[(18, huge), (22, huge), (30, 1)]),
+            Broken,
+        ),
+        (
+            "bomb_most",
+            set(rgb, &[(18, i32::MAX as u32), (22, i32::MAX as u32)]),
+            Broken,
+        ),
         ("allowed", set(rgb, &[(18, 3000), (22, 1000)]), Broken),
         ("no_columns", set(rgb, &[(18, 0)]), Broken),
         ("no_rows", set(rgb, &[(22, 0)]), Broken),
@@ -405,12 +565,27 @@ fn tiffs() -> Vec<Variant> {
         ("bomb_jpeg", size(huge, &[(259, 3, 1, 7)]), Broken),
         ("bomb_bilevel", size(huge, &[(258, 3, 1, 1)]), Broken),
         ("bomb_most", size(u32::MAX, &[]), Broken),
-        ("bomb_tiles", size(huge, &[(322, 4, 1, huge), (323, 4, 1, huge)]), Broken),
+        (
+            "bomb_tiles",
+            size(huge, &[(322, 4, 1, huge), (323, 4, 1, huge)]),
+            Broken,
+        ),
         ("allowed", size(1500, &[]), Broken),
-        ("tiles_beyond_image", tiff(&[
-            (322, 4, 1, 1 << 30), (323, 4, 1, 1 << 30), (324, 4, 1, 8), (325, 4, 1, 374),
-        ]), Broken),
-        ("tiles_of_nothing", tiff(&[(322, 4, 1, 0), (323, 4, 1, 0)]), Ok),
+        (
+            "tiles_beyond_image",
+            tiff(&[
+                (322, 4, 1, 1 << 30),
+                (323, 4, 1, 1 << 30),
+                (324, 4, 1, 8),
+                (325, 4, 1, 374),
+            ]),
+            Broken,
+        ),
+        (
+            "tiles_of_nothing",
+            tiff(&[(322, 4, 1, 0), (323, 4, 1, 0)]),
+            Ok,
+        ),
         ("strips_of_nothing", tiff(&[(278, 3, 1, 0)]), Broken),
         ("strips_missing", tiff(&[(278, 3, 1, 1)]), Broken),
         ("no_columns", tiff(&[(256, 3, 1, 0)]), Broken),
@@ -429,12 +604,20 @@ fn tiffs() -> Vec<Variant> {
         ("bytes_beyond", tiff(&[(279, 4, 1, 0xffff_ff00)]), Broken),
         ("bytes_few", tiff(&[(279, 4, 1, 20)]), Ok),
         ("count_of_width", tiff(&[(256, 4, u32::MAX, 8)]), Broken),
-        ("count_of_offsets", tiff(&[(273, 4, 0x4000_0000, 8)]), Broken),
+        (
+            "count_of_offsets",
+            tiff(&[(273, 4, 0x4000_0000, 8)]),
+            Broken,
+        ),
         ("type_of_width", tiff(&[(256, 77, 1, 22)]), Broken),
         ("orientation_9", tiff(&[(274, 3, 1, 9)]), Ok),
         ("orientation_count", tiff(&[(274, 3, u32::MAX, 9)]), Ok),
         ("icc_huge", tiff(&[(34675, 7, u32::MAX, 8)]), Ok),
-        ("directory_loop", raw(end - 4, &382u32.to_le_bytes()), Broken),
+        (
+            "directory_loop",
+            raw(end - 4, &382u32.to_le_bytes()),
+            Broken,
+        ),
         ("directory_beyond", raw(4, &u32::MAX.to_le_bytes()), Broken),
         ("directory_at_start", raw(4, &0u32.to_le_bytes()), Broken),
         ("directory_of_65535", raw(382, &[0xff, 0xff]), Broken),

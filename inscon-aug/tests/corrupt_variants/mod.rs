@@ -120,7 +120,11 @@ fn built() -> Vec<Variant> {
     let mut all = Vec::new();
     for (i, (path, whole)) in WHOLE.into_iter().enumerate() {
         let (stem, extension) = parts(path);
-        all.push((format!("{stem}_whole.{extension}"), whole.to_vec(), Expected::Ok));
+        all.push((
+            format!("{stem}_whole.{extension}"),
+            whole.to_vec(),
+            Expected::Ok,
+        ));
         let mut bytes = whole.to_vec();
         match i % 3 {
             0 => bytes.extend_from_slice(b"<html>404 Not Found</html>"),
@@ -133,7 +137,11 @@ fn built() -> Vec<Variant> {
     for (i, (path, whole)) in WHOLE.into_iter().enumerate().step_by(4) {
         let other = ["webp", "jpg", "png", "bmp", "tiff"][i % 5];
         let (stem, _) = parts(path);
-        all.push((format!("{stem}_disguised.{other}"), whole.to_vec(), Expected::Ok));
+        all.push((
+            format!("{stem}_disguised.{other}"),
+            whole.to_vec(),
+            Expected::Ok,
+        ));
     }
     let gif = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\0\0\0\0\x01\0\x01\0\0\
         \x02\x02D\x01\x00;";
@@ -143,7 +151,10 @@ fn built() -> Vec<Variant> {
         ("text.webp", b"RIFF for beginners"),
         ("zip.tiff", b"PK\x03\x04\x14\0\0\0\x08\0"),
         ("avif.jpg", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B"),
-        ("lfs.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+        (
+            "lfs.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        ),
     ] {
         all.push((name.into(), bytes.to_vec(), Expected::Broken));
     }
