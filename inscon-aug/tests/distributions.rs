@@ -122,6 +122,9 @@ fn get_params(
     ([i, j, h, w], true)
 }
 
+/// A number of a crop (top, left, height, width).
+type Value<'a> = &'a dyn Fn(&[f64; 4]) -> f64;
+
 #[test]
 fn crops_are_torchvisions() {
     let ratio = [3.0 / 4.0, 4.0 / 3.0];
@@ -151,7 +154,7 @@ fn crops_are_torchvisions() {
                 crop
             })
             .collect();
-        let values: [(&str, &dyn Fn(&[f64; 4]) -> f64); 6] = [
+        let values: [(&str, Value<'_>); 6] = [
             ("area", &|[_, _, h, w]| h * w / area),
             ("log ratio", &|[_, _, h, w]| (w / h).ln()),
             ("width", &|[_, _, _, w]| *w),

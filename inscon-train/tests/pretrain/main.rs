@@ -7,6 +7,10 @@ mod adopt;
 mod bad_images;
 mod batches;
 mod command;
+mod corrupt;
+#[path = "../../../inscon-aug/tests/corrupt_variants/mod.rs"]
+#[allow(dead_code, reason = "inscon-aug's tests use more of it")]
+mod corrupt_variants;
 mod fixture;
 mod loader;
 mod messages;
