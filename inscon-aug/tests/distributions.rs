@@ -122,7 +122,7 @@ fn get_params(
     ([i, j, h, w], true)
 }
 
-/// A number of a crop (top, left, height, width).
+/// What is read off a crop: top, left, height and width.
 type Value<'a> = &'a dyn Fn(&[f64; 4]) -> f64;
 
 #[test]
