@@ -149,7 +149,11 @@ fn frames() -> Vec<Variant> {
         ("frame_sampling_0", frame(&|b| b[7] = 0x20), Broken),
         ("frame_sampling_5", frame(&|b| b[7] = 0x51), Broken),
         ("frame_sampling_15", frame(&|b| b[10] = 0xff), Broken),
-        ("frame_sampling_3_of_2", frame(&|b| (b[7], b[10]) = (0x31, 0x21)), Broken),
+        (
+            "frame_sampling_3_of_2",
+            frame(&|b| (b[7], b[10]) = (0x31, 0x21)),
+            Broken,
+        ),
         ("frame_18_blocks", frame(&|b| b[7] = 0x44), Broken),
         ("frame_short", frame(&|b| b.truncate(3)), Broken),
         ("frame_long", frame(&|b| b.extend([0; 90])), Broken),
@@ -181,35 +185,91 @@ fn tables() -> Vec<Variant> {
     };
     let all = vec![
         ("tables_no_quantisation", without(rgb, 0xdb), Broken),
-        ("tables_no_quantisation_progressive", without(progressive, 0xdb), Broken),
-        ("tables_quantisation_number", of(0xdb, &|b| b[0] = 7), Broken),
-        ("tables_quantisation_short", of(0xdb, &|b| b.truncate(40)), Broken),
-        ("tables_quantisation_bits", of(0xdb, &|b| b[0] |= 0x10), Broken),
-        ("tables_quantisation_zeros", of(0xdb, &|b| b[1..].fill(0)), Ok),
+        (
+            "tables_no_quantisation_progressive",
+            without(progressive, 0xdb),
+            Broken,
+        ),
+        (
+            "tables_quantisation_number",
+            of(0xdb, &|b| b[0] = 7),
+            Broken,
+        ),
+        (
+            "tables_quantisation_short",
+            of(0xdb, &|b| b.truncate(40)),
+            Broken,
+        ),
+        (
+            "tables_quantisation_bits",
+            of(0xdb, &|b| b[0] |= 0x10),
+            Broken,
+        ),
+        (
+            "tables_quantisation_zeros",
+            of(0xdb, &|b| b[1..].fill(0)),
+            Ok,
+        ),
         // The standard's tables, which the file has as well.
         ("tables_no_huffman", without(rgb, 0xc4), Ok),
-        ("tables_no_huffman_progressive", without(progressive, 0xc4), Broken),
-        ("tables_overfull", of(0xc4, &|b| b[1..4].copy_from_slice(&[3, 3, 3])), Broken),
+        (
+            "tables_no_huffman_progressive",
+            without(progressive, 0xc4),
+            Broken,
+        ),
+        (
+            "tables_overfull",
+            of(0xc4, &|b| {
+                if b[0] < 0x10 {
+                    b[1..17].fill(0);
+                    b[1..5].fill(3);
+                }
+            }),
+            Broken,
+        ),
         ("tables_overfull_late", of(0xc4, &|b| b[1] = 2), Broken),
         ("tables_257_codes", of(0xc4, &|b| b[1..17].fill(17)), Broken),
         ("tables_huffman_class", of(0xc4, &|b| b[0] |= 0x20), Broken),
         ("tables_huffman_number", of(0xc4, &|b| b[0] |= 9), Broken),
-        ("tables_huffman_short", of(0xc4, &|b| b.truncate(20)), Broken),
-        ("tables_huffman_no_codes", of(0xc4, &|b| { b.truncate(17); b[1..].fill(0); }), Broken),
+        (
+            "tables_huffman_short",
+            of(0xc4, &|b| b.truncate(20)),
+            Broken,
+        ),
+        (
+            "tables_huffman_no_codes",
+            of(0xc4, &|b| {
+                b.truncate(17);
+                b[1..].fill(0);
+            }),
+            Broken,
+        ),
         ("restart_length", interval(&[0, 1, 0]), Broken),
         ("restart_missing", interval(&[0, 1]), Broken),
         ("restart_huge", interval(&[255, 255]), Ok),
         ("restart_zero", interval(&[0, 0]), Ok),
         ("restart_other", markers(&|d, at| d[at + 1] = 0xd5), Broken),
-        ("restart_left_out", markers(&|d, at| drop(d.drain(at..at + 2))), Partly),
-        ("restart_twice", markers(&|d, at| drop(d.splice(at..at, [0xff, 0xd1]))), Partly),
-        ("restart_swapped", markers(&|d, at| {
-            for byte in &mut d[at - 1..] {
-                if (0xd0..=0xd7).contains(byte) {
-                    *byte ^= 1;
+        (
+            "restart_left_out",
+            markers(&|d, at| drop(d.drain(at..at + 2))),
+            Partly,
+        ),
+        (
+            "restart_twice",
+            markers(&|d, at| drop(d.splice(at..at, [0xff, 0xd1]))),
+            Partly,
+        ),
+        (
+            "restart_swapped",
+            markers(&|d, at| {
+                for byte in &mut d[at - 1..] {
+                    if (0xd0..=0xd7).contains(byte) {
+                        *byte ^= 1;
+                    }
                 }
-            }
-        }), Broken),
+            }),
+            Broken,
+        ),
     ];
     all.into_iter().map(named).collect()
 }
@@ -235,7 +295,8 @@ fn scans() -> Vec<Variant> {
         s.splice(i..i, std::iter::repeat_n(scan, 10_000));
     });
     let twice = changed(rgb, &[0xda], |s| {
-        s.data.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55, 0x55]);
+        s.data
+            .extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x55, 0x55]);
     });
     let all = vec![
         ("scan_no_components", scan(&|b| b[0] = 0), Broken),
@@ -246,24 +307,55 @@ fn scans() -> Vec<Variant> {
         ("scan_short", scan(&|b| b.truncate(5)), Broken),
         ("scan_empty", scan(&|b| b.clear()), Broken),
         // libjpeg warns of a sequential scan's band and goes on.
-        ("scan_band_of_sequential", scan(&|b| b[7..10].copy_from_slice(&[9, 3, 0x77])), Ok),
+        (
+            "scan_band_of_sequential",
+            scan(&|b| b[7..10].copy_from_slice(&[9, 3, 0x77])),
+            Ok,
+        ),
         ("scan_behind_the_last", twice, Broken),
         ("scan_missing", without(rgb, 0xda), Broken),
-        ("scan_without_data", changed(rgb, &[0xda], |s| s.data.clear()), Broken),
-        ("scan_of_zeros", changed(rgb, &[0xda], |s| s.data.fill(0)), Broken),
-        ("scan_of_ones", changed(rgb, &[0xda], |s| s.data = [0xff, 0].repeat(99)), Broken),
+        (
+            "scan_without_data",
+            changed(rgb, &[0xda], |s| s.data.clear()),
+            Broken,
+        ),
+        (
+            "scan_of_zeros",
+            changed(rgb, &[0xda], |s| s.data.fill(0)),
+            Broken,
+        ),
+        (
+            "scan_of_ones",
+            changed(rgb, &[0xda], |s| s.data = [0xff, 0].repeat(99)),
+            Broken,
+        ),
         ("scans_band_backwards", of(1, 3, 9), Broken),
         ("scans_band_64", of(1, 4, 64), Broken),
         ("scans_bit_14", of(1, 5, 0x0e), Broken),
         ("scans_refined_first", of(1, 5, 0x21), Broken),
         ("scans_two_bits_at_once", of(5, 5, 0x20), Broken),
-        ("scans_not_begun", edited(0, &|s, i| drop(s.remove(i))), Broken),
+        (
+            "scans_not_begun",
+            edited(0, &|s, i| drop(s.remove(i))),
+            Broken,
+        ),
         ("scans_dc_only", edited(0, &|s, i| s.truncate(i + 1)), Ok),
-        ("scans_luma_only", edited(0, &|s, i| {
-            s.truncate(i + 1);
-            s[i].body = vec![1, 1, 0, 0, 0, 1];
-        }), Broken),
-        ("scans_twice", edited(1, &|s, i| { let scan = s[i].clone(); s.insert(i, scan); }), Broken),
+        (
+            "scans_luma_only",
+            edited(0, &|s, i| {
+                s.truncate(i + 1);
+                s[i].body = vec![1, 1, 0, 0, 0, 1];
+            }),
+            Broken,
+        ),
+        (
+            "scans_twice",
+            edited(1, &|s, i| {
+                let scan = s[i].clone();
+                s.insert(i, scan);
+            }),
+            Broken,
+        ),
         ("scans_10000_alike", many, Broken),
         ("scans_896_of_much", endless(2000), Broken),
     ];
@@ -312,7 +404,11 @@ pub(crate) fn endless(side: u16) -> Vec<u8> {
     }
     for band in 0..64 {
         for low in (0..14).rev() {
-            let data = if band == 0 { vec![0; blocks.div_ceil(8)] } else { ends.clone() };
+            let data = if band == 0 {
+                vec![0; blocks.div_ceil(8)]
+            } else {
+                ends.clone()
+            };
             scan(band, low, data);
         }
     }
@@ -329,24 +425,60 @@ fn applications() -> Vec<Variant> {
         ("app_length_2", length(2), Ok),
         ("app_length_20", length(20), Broken),
         ("app_length_65535", length(65535), Broken),
-        ("app_long", with(rgb, Segment::new(0xef, &[0x11; 65_000])), Ok),
-        ("app_comment", with(rgb, Segment::new(0xfe, b"\xff\xd9\xff\xda")), Ok),
-        ("app_adobe", with(rgb, Segment::new(0xee, b"Adobe\0\x64\0\0\0\0\x77")), Ok),
-        ("app_adobe_short", with(rgb, Segment::new(0xee, b"Adobe\0")), Ok),
-        ("app_icc", with(rgb, Segment::new(0xe2, b"ICC_PROFILE\0\x09\x02garbage")), Ok),
-        ("app_icc_empty", with(rgb, Segment::new(0xe2, b"ICC_PROFILE\0")), Ok),
+        (
+            "app_long",
+            with(rgb, Segment::new(0xef, &[0x11; 65_000])),
+            Ok,
+        ),
+        (
+            "app_comment",
+            with(rgb, Segment::new(0xfe, b"\xff\xd9\xff\xda")),
+            Ok,
+        ),
+        (
+            "app_adobe",
+            with(rgb, Segment::new(0xee, b"Adobe\0\x64\0\0\0\0\x77")),
+            Ok,
+        ),
+        (
+            "app_adobe_short",
+            with(rgb, Segment::new(0xee, b"Adobe\0")),
+            Ok,
+        ),
+        (
+            "app_icc",
+            with(rgb, Segment::new(0xe2, b"ICC_PROFILE\0\x09\x02garbage")),
+            Ok,
+        ),
+        (
+            "app_icc_empty",
+            with(rgb, Segment::new(0xe2, b"ICC_PROFILE\0")),
+            Ok,
+        ),
         ("app_lines", with(rgb, Segment::new(0xdc, &[0, 0])), Ok),
-        ("app_unknown_marker", with(rgb, Segment::new(0x02, &[1, 2, 3])), Broken),
-        ("app_garbage_between", with(rgb, {
-            let mut segment = Segment::new(0xfe, b"");
-            segment.data = vec![0x42; 500];
-            segment
-        }), Ok),
-        ("app_2000_segments", {
-            let mut segments = split(rgb);
-            segments.splice(1..1, std::iter::repeat_n(Segment::new(0xe5, b"x"), 2000));
-            join(&segments)
-        }, Ok),
+        (
+            "app_unknown_marker",
+            with(rgb, Segment::new(0x02, &[1, 2, 3])),
+            Broken,
+        ),
+        (
+            "app_garbage_between",
+            with(rgb, {
+                let mut segment = Segment::new(0xfe, b"");
+                segment.data = vec![0x42; 500];
+                segment
+            }),
+            Ok,
+        ),
+        (
+            "app_2000_segments",
+            {
+                let mut segments = split(rgb);
+                segments.splice(1..1, std::iter::repeat_n(Segment::new(0xe5, b"x"), 2000));
+                join(&segments)
+            },
+            Ok,
+        ),
     ];
     for (name, data) in absurd_exifs() {
         let body = [b"Exif\0\0", data.as_slice()].concat();

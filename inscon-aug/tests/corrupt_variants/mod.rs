@@ -1,16 +1,15 @@
 //! More than 500 damaged, disguised and monstrous image files, the same ones on every machine.
 //!
 //! Most are made from small whole files under `fixtures`: cut, with flipped bits, with runs of
-//! zeros or ones. Others are built for a purpose ([`jpeg`], [`formats`]). What is to be expected of
+//! zeros or ones. Others are built for a purpose ([`jpeg`], [`png_webp`], [`bmp_tiff`]). What is to be expected of
 //! the former stands in `fixtures/corrupt/expected.txt`, of which `corrupt.rs` writes a new one;
 //! what is to be expected of the latter stands beside them.
 //!
 //! Needs nothing but the standard library, so that other crates' tests can include it by path.
 
-mod formats;
-mod jpeg;
-
-pub(crate) use jpeg::endless;
+mod bmp_tiff;
+pub(crate) mod jpeg;
+mod png_webp;
 
 use std::collections::HashMap;
 
@@ -120,7 +119,11 @@ fn built() -> Vec<Variant> {
     let mut all = Vec::new();
     for (i, (path, whole)) in WHOLE.into_iter().enumerate() {
         let (stem, extension) = parts(path);
-        all.push((format!("{stem}_whole.{extension}"), whole.to_vec(), Expected::Ok));
+        all.push((
+            format!("{stem}_whole.{extension}"),
+            whole.to_vec(),
+            Expected::Ok,
+        ));
         let mut bytes = whole.to_vec();
         match i % 3 {
             0 => bytes.extend_from_slice(b"<html>404 Not Found</html>"),
@@ -133,7 +136,11 @@ fn built() -> Vec<Variant> {
     for (i, (path, whole)) in WHOLE.into_iter().enumerate().step_by(4) {
         let other = ["webp", "jpg", "png", "bmp", "tiff"][i % 5];
         let (stem, _) = parts(path);
-        all.push((format!("{stem}_disguised.{other}"), whole.to_vec(), Expected::Ok));
+        all.push((
+            format!("{stem}_disguised.{other}"),
+            whole.to_vec(),
+            Expected::Ok,
+        ));
     }
     let gif = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00,\0\0\0\0\x01\0\x01\0\0\
         \x02\x02D\x01\x00;";
@@ -143,7 +150,10 @@ fn built() -> Vec<Variant> {
         ("text.webp", b"RIFF for beginners"),
         ("zip.tiff", b"PK\x03\x04\x14\0\0\0\x08\0"),
         ("avif.jpg", b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B"),
-        ("lfs.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+        (
+            "lfs.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+        ),
     ] {
         all.push((name.into(), bytes.to_vec(), Expected::Broken));
     }
@@ -162,7 +172,10 @@ fn built() -> Vec<Variant> {
         all.push((name, whole.to_vec(), Expected::Broken));
     }
     all.extend(jpeg::files());
-    all.extend(formats::files());
+    all.extend(png_webp::pngs());
+    all.extend(png_webp::webps());
+    all.extend(bmp_tiff::bmps());
+    all.extend(bmp_tiff::tiffs());
     all
 }
 
