@@ -22,6 +22,9 @@ pub struct DecodeLimits {
     /// they become RGB or are turned. A [`Decoder`] never has more than four times as many bytes,
     /// sixteen times those of the file, and a mebibyte: the tests measure it over the whole zoo of
     /// broken files. An image above the limit is an error before any memory is taken for it.
+    ///
+    /// The code tables of a lossless WebP are not counted: by reckoning, a file of seven megabytes
+    /// that is made for it takes 1.3 GB, which only limits below the default cannot hold.
     pub max_bytes: u64,
 }
 
