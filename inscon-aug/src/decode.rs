@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use crate::container::checked;
-use crate::jpeg::{JpegDecoder, JpegError, JpegImage};
+use crate::jpeg::{COMPONENTS, JpegDecoder, JpegError, JpegImage};
 use crate::{AugError, BBox, PixelRegion};
 
 /// What decoding may cost.
@@ -22,6 +22,9 @@ pub struct DecodeLimits {
     /// they become RGB or are turned. A [`Decoder`] never has more than four times as many bytes,
     /// sixteen times those of the file, and a mebibyte: the tests measure it over the whole zoo of
     /// broken files. An image above the limit is an error before any memory is taken for it.
+    ///
+    /// The code tables of a lossless WebP are not counted: by reckoning, a file of seven megabytes
+    /// that is made for it takes 1.3 GB, which only limits below the default cannot hold.
     pub max_bytes: u64,
 }
 
@@ -107,7 +110,7 @@ impl Decoder {
         if format == ImageFormat::Jpeg {
             match self.jpeg.open(bytes) {
                 Ok(image) => return Ok(Turn::new(orientation(&image)).transpose(image.size())),
-                Err(JpegError::Unsupported(_)) => {}
+                Err(JpegError::Unsupported(COMPONENTS)) => {}
                 Err(error) => return Err(named(error, bytes)),
             }
         }
@@ -137,9 +140,9 @@ impl Decoder {
     ///
     /// `crop` is in source pixels behind EXIF orientation, as [`Decoder::size`] measures them. It
     /// is rounded outward and clipped to the image; at least one pixel is given. `denominator` (1,
-    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; other formats, and JPEGs that are
-    /// left to another decoder (CMYK, arithmetic), come whole and at full size. So ask
-    /// [`PixelRegion::locate`] where the crop lies.
+    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; other formats, and JPEGs of
+    /// four components, come whole and at full size. So ask [`PixelRegion::locate`] where the crop
+    /// lies.
     ///
     /// # Errors
     /// [`AugError`] for what is wrong with the bytes as far as they are read, and for images above
@@ -161,8 +164,10 @@ impl Decoder {
         if format == ImageFormat::Jpeg {
             match self.jpeg.open(bytes) {
                 Ok(_) => return self.decode_jpeg(bytes, crop, denominator),
-                Err(JpegError::Unsupported(_)) if reaches_end_of_image(bytes) => {}
-                Err(JpegError::Unsupported(_)) => return Err(AugError::Truncated(bytes.len())),
+                Err(JpegError::Unsupported(COMPONENTS)) if reaches_end_of_image(bytes) => {}
+                Err(JpegError::Unsupported(COMPONENTS)) => {
+                    return Err(AugError::Truncated(bytes.len()));
+                }
                 Err(error) => return Err(named(error, bytes)),
             }
         }

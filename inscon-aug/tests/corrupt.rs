@@ -215,7 +215,7 @@ fn whole_files_equal_pils() {
 /// A mebibyte of scans that say nothing is refused at once, also where each is valid.
 #[test]
 fn scans_without_end_are_bounded_work() {
-    let file = corrupt_variants::endless(9000);
+    let file = corrupt_variants::jpeg::endless(9000);
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let started = Instant::now();
     let error = Decoder::new().decode(&file).map(drop).unwrap_err();
@@ -227,4 +227,104 @@ fn scans_without_end_are_bounded_work() {
 }
 
 /// Files and a part of the message that each must have.
+<<<<<<< HEAD
 const MESSAGES: &[(&str, &str)] = &[];
+=======
+const MESSAGES: &[(&str, &str)] = &[
+    (
+        "arithmetic_whole.jpg",
+        "an arithmetic-coded JPEG is not supported",
+    ),
+    (
+        "arithmetic_progressive_whole.jpg",
+        "an arithmetic-coded JPEG is not supported",
+    ),
+    (
+        "arithmetic_bomb.jpg",
+        "an arithmetic-coded JPEG is not supported",
+    ),
+    (
+        "jpeg_frame_arithmetic.jpg",
+        "an arithmetic-coded JPEG is not supported",
+    ),
+    (
+        "jpeg_frame_lossless.jpg",
+        "a lossless or hierarchical JPEG is not supported",
+    ),
+    ("jpeg_frame_12_bits.jpg", "other than 8 bits a sample"),
+    ("jpeg_frame_no_rows.jpg", "an image without pixels"),
+    (
+        "jpeg_frame_sampling_0.jpg",
+        "a sampling factor out of 1..=4",
+    ),
+    (
+        "jpeg_frame_sampling_5.jpg",
+        "a sampling factor out of 1..=4",
+    ),
+    ("jpeg_frame_18_blocks.jpg", "more than 10 blocks in an MCU"),
+    (
+        "jpeg_tables_no_quantisation.jpg",
+        "needs quantisation table 0",
+    ),
+    (
+        "jpeg_tables_overfull.jpg",
+        "Huffman codes that do not fit their lengths",
+    ),
+    (
+        "jpeg_restart_swapped.jpg",
+        "not the restart marker that comes next",
+    ),
+    ("jpeg_restart_missing.jpg", "a restart marker is missing"),
+    ("jpeg_scans_896_of_much.jpg", "more than 500 scans"),
+    (
+        "jpeg_scans_10000_alike.jpg",
+        "a scan that does not continue those before it",
+    ),
+    ("jpeg_app_length_1.jpg", "length below 2"),
+    (
+        "jpeg_app_length_65535.jpg",
+        "end before the end-of-image marker",
+    ),
+    ("rgb_bomb.jpg", "50000 x 50000 px need 7500000000 bytes"),
+    (
+        "progressive_bomb.jpg",
+        "50000 x 50000 px need 7500000000 bytes",
+    ),
+    ("cmyk_bomb.jpg", "50000 x 50000 px need"),
+    (
+        "cmyk_progressive_allowed.jpg",
+        "1000 x 3000 px need 24000000 bytes",
+    ),
+    ("png_bomb.png", "50000 x 50000 px need 7500000000 bytes"),
+    ("png_bomb_16_bits.png", "50000 x 50000 px need"),
+    (
+        "png_too_large_as_rgb.png",
+        "3000 x 3000 px need 27000000 bytes",
+    ),
+    (
+        "png_palette_of_5_bytes.png",
+        "a palette that is no list of colours",
+    ),
+    ("png_header_crc.png", "CRC error"),
+    ("webp_lossless_bomb.webp", "16383 x 16383 px need"),
+    ("webp_canvas_bomb.webp", "50001 x 50001 px need"),
+    ("webp_exif_4_gib.webp", "a chunk ends behind what it is in"),
+    (
+        "webp_frame_bomb_on_small_canvas.webp",
+        "a frame larger than its canvas",
+    ),
+    (
+        "webp_moving_bomb_within.webp",
+        "a frame larger than its canvas",
+    ),
+    (
+        "lossless_cut0.webp",
+        "the file ends before its RIFF container",
+    ),
+    ("bmp_bomb.bmp", "50000 x 50000 px need 7500000000 bytes"),
+    ("tiff_bomb.tiff", "50000 x 50000 px need 7500000000 bytes"),
+    ("tiff_compression_unknown.tiff", "ompression"),
+    ("gif.jpg", "not a JPEG, PNG, WebP, BMP or TIFF image"),
+    ("nothing.png", "(0 bytes)"),
+];
+>>>>>>> robust

@@ -46,6 +46,7 @@ use std::ops::Range;
 
 use pulp::Arch;
 
+pub(crate) use error::COMPONENTS;
 pub use error::JpegError;
 
 use bits::ScanData;

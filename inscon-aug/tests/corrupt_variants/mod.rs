@@ -1,16 +1,15 @@
 //! More than 500 damaged, disguised and monstrous image files, the same ones on every machine.
 //!
 //! Most are made from small whole files under `fixtures`: cut, with flipped bits, with runs of
-//! zeros or ones. Others are built for a purpose ([`jpeg`], [`formats`]). What is to be expected of
+//! zeros or ones. Others are built for a purpose ([`jpeg`], [`png_webp`], [`bmp_tiff`]). What is to be expected of
 //! the former stands in `fixtures/corrupt/expected.txt`, of which `corrupt.rs` writes a new one;
 //! what is to be expected of the latter stands beside them.
 //!
 //! Needs nothing but the standard library, so that other crates' tests can include it by path.
 
-mod formats;
-mod jpeg;
-
-pub(crate) use jpeg::endless;
+mod bmp_tiff;
+pub(crate) mod jpeg;
+mod png_webp;
 
 use std::collections::HashMap;
 
@@ -173,7 +172,10 @@ fn built() -> Vec<Variant> {
         all.push((name, whole.to_vec(), Expected::Broken));
     }
     all.extend(jpeg::files());
-    all.extend(formats::files());
+    all.extend(png_webp::pngs());
+    all.extend(png_webp::webps());
+    all.extend(bmp_tiff::bmps());
+    all.extend(bmp_tiff::tiffs());
     all
 }
 

@@ -34,8 +34,10 @@ fn write(folder: &Path) {
     .unwrap();
 }
 
-/// What a batch holds, to compare.
-fn content(batch: &PretrainBatch) -> (u64, Vec<String>, Vec<u8>, Vec<u8>, String) {
+/// What a batch holds, to compare: step, files, query, key, geometry.
+type Content = (u64, Vec<String>, Vec<u8>, Vec<u8>, String);
+
+fn content(batch: &PretrainBatch) -> Content {
     (
         batch.step,
         batch.files.clone(),
@@ -51,7 +53,7 @@ fn load(
     steps: Range<u64>,
     workers: usize,
     prefetch: usize,
-) -> Vec<(u64, Vec<String>, Vec<u8>, Vec<u8>, String)> {
+) -> Vec<Content> {
     let batches = Arc::new(PretrainBatches::open(config).unwrap());
     let mut loader =
         PretrainLoader::start(batches, steps, workers, prefetch, BTreeSet::new()).unwrap();
