@@ -19,7 +19,7 @@ fn crc(bytes: impl Iterator<Item = u8>) -> u32 {
     !bytes.fold(u32::MAX, |mut crc, byte| {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = crc >> 1 ^ 0xedb8_8320 * (crc & 1);
+            crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
         }
         crc
     })
@@ -297,7 +297,7 @@ fn webps() -> Vec<Variant> {
     let vp8l = |width: u32, height: u32| {
         let mut data = lossless.clone();
         let version_and_alpha = data[4] & 0xf0;
-        data[1..5].copy_from_slice(&(width - 1 | (height - 1) << 14).to_le_bytes());
+        data[1..5].copy_from_slice(&((width - 1) | ((height - 1) << 14)).to_le_bytes());
         data[4] |= version_and_alpha;
         data
     };
