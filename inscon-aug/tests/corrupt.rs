@@ -227,9 +227,6 @@ fn scans_without_end_are_bounded_work() {
 }
 
 /// Files and a part of the message that each must have.
-<<<<<<< HEAD
-const MESSAGES: &[(&str, &str)] = &[];
-=======
 const MESSAGES: &[(&str, &str)] = &[
     (
         "arithmetic_whole.jpg",
@@ -327,4 +324,3 @@ const MESSAGES: &[(&str, &str)] = &[
     ("gif.jpg", "not a JPEG, PNG, WebP, BMP or TIFF image"),
     ("nothing.png", "(0 bytes)"),
 ];
->>>>>>> robust

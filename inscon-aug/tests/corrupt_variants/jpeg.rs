@@ -184,97 +184,93 @@ fn tables() -> Vec<Variant> {
         })
     };
     let all = vec![
-            ("tables_no_quantisation", without(rgb, 0xdb), Broken),
-            (
-                "tables_no_quantisation_progressive",
-                without(progressive, 0xdb),
-                Broken,
-            ),
-            (
-                "tables_quantisation_number",
-                of(0xdb, &|b| b[0] = 7),
-                Broken,
-            ),
-            (
-                "tables_quantisation_short",
-                of(0xdb, &|b| b.truncate(40)),
-                Broken,
-            ),
-            (
-                "tables_quantisation_bits",
-                of(0xdb, &|b| b[0] |= 0x10),
-                Broken,
-            ),
-            (
-                "tables_quantisation_zeros",
-                of(0xdb, &|b| b[1..].fill(0)),
-                Ok,
-            ),
-            // The standard's tables, which the file has as well.
-            ("tables_no_huffman", without(rgb, 0xc4), Ok),
-            (
-                "tables_no_huffman_progressive",
-                without(progressive, 0xc4),
-                Broken,
-            ),
-            (
-                "tables_overfull",
-    <<<<<<< HEAD
-                of(0xc4, &|b| b[1..4].copy_from_slice(&[3, 3, 3])),
-    =======
-                of(0xc4, &|b| {
-                    if b[0] < 0x10 {
-                        b[1..17].fill(0);
-                        b[1..5].fill(3);
+        ("tables_no_quantisation", without(rgb, 0xdb), Broken),
+        (
+            "tables_no_quantisation_progressive",
+            without(progressive, 0xdb),
+            Broken,
+        ),
+        (
+            "tables_quantisation_number",
+            of(0xdb, &|b| b[0] = 7),
+            Broken,
+        ),
+        (
+            "tables_quantisation_short",
+            of(0xdb, &|b| b.truncate(40)),
+            Broken,
+        ),
+        (
+            "tables_quantisation_bits",
+            of(0xdb, &|b| b[0] |= 0x10),
+            Broken,
+        ),
+        (
+            "tables_quantisation_zeros",
+            of(0xdb, &|b| b[1..].fill(0)),
+            Ok,
+        ),
+        // The standard's tables, which the file has as well.
+        ("tables_no_huffman", without(rgb, 0xc4), Ok),
+        (
+            "tables_no_huffman_progressive",
+            without(progressive, 0xc4),
+            Broken,
+        ),
+        (
+            "tables_overfull",
+            of(0xc4, &|b| {
+                if b[0] < 0x10 {
+                    b[1..17].fill(0);
+                    b[1..5].fill(3);
+                }
+            }),
+            Broken,
+        ),
+        ("tables_overfull_late", of(0xc4, &|b| b[1] = 2), Broken),
+        ("tables_257_codes", of(0xc4, &|b| b[1..17].fill(17)), Broken),
+        ("tables_huffman_class", of(0xc4, &|b| b[0] |= 0x20), Broken),
+        ("tables_huffman_number", of(0xc4, &|b| b[0] |= 9), Broken),
+        (
+            "tables_huffman_short",
+            of(0xc4, &|b| b.truncate(20)),
+            Broken,
+        ),
+        (
+            "tables_huffman_no_codes",
+            of(0xc4, &|b| {
+                b.truncate(17);
+                b[1..].fill(0);
+            }),
+            Broken,
+        ),
+        ("restart_length", interval(&[0, 1, 0]), Broken),
+        ("restart_missing", interval(&[0, 1]), Broken),
+        ("restart_huge", interval(&[255, 255]), Ok),
+        ("restart_zero", interval(&[0, 0]), Ok),
+        ("restart_other", markers(&|d, at| d[at + 1] = 0xd5), Broken),
+        (
+            "restart_left_out",
+            markers(&|d, at| drop(d.drain(at..at + 2))),
+            Partly,
+        ),
+        (
+            "restart_twice",
+            markers(&|d, at| drop(d.splice(at..at, [0xff, 0xd1]))),
+            Partly,
+        ),
+        (
+            "restart_swapped",
+            markers(&|d, at| {
+                for byte in &mut d[at - 1..] {
+                    if (0xd0..=0xd7).contains(byte) {
+                        *byte ^= 1;
                     }
-                }),
-    >>>>>>> robust
-                Broken,
-            ),
-            ("tables_overfull_late", of(0xc4, &|b| b[1] = 2), Broken),
-            ("tables_257_codes", of(0xc4, &|b| b[1..17].fill(17)), Broken),
-            ("tables_huffman_class", of(0xc4, &|b| b[0] |= 0x20), Broken),
-            ("tables_huffman_number", of(0xc4, &|b| b[0] |= 9), Broken),
-            (
-                "tables_huffman_short",
-                of(0xc4, &|b| b.truncate(20)),
-                Broken,
-            ),
-            (
-                "tables_huffman_no_codes",
-                of(0xc4, &|b| {
-                    b.truncate(17);
-                    b[1..].fill(0);
-                }),
-                Broken,
-            ),
-            ("restart_length", interval(&[0, 1, 0]), Broken),
-            ("restart_missing", interval(&[0, 1]), Broken),
-            ("restart_huge", interval(&[255, 255]), Ok),
-            ("restart_zero", interval(&[0, 0]), Ok),
-            ("restart_other", markers(&|d, at| d[at + 1] = 0xd5), Broken),
-            (
-                "restart_left_out",
-                markers(&|d, at| drop(d.drain(at..at + 2))),
-                Partly,
-            ),
-            (
-                "restart_twice",
-                markers(&|d, at| drop(d.splice(at..at, [0xff, 0xd1]))),
-                Partly,
-            ),
-            (
-                "restart_swapped",
-                markers(&|d, at| {
-                    for byte in &mut d[at - 1..] {
-                        if (0xd0..=0xd7).contains(byte) {
-                            *byte ^= 1;
-                        }
-                    }
-                }),
-                Broken,
-            ),
-        ];
+                }
+            }),
+            Broken,
+        ),
+    ];
     all.into_iter().map(named).collect()
 }
 
