@@ -22,6 +22,28 @@ pub enum AugError {
     /// The decoder refused the bytes.
     #[error("cannot decode the image: {0}")]
     Decode(#[from] image::ImageError),
+    /// A PNG or WebP file whose chunks contradict each other.
+    #[error("broken {format} file: {what}, at byte {position}")]
+    Container {
+        /// Name of the format.
+        format: &'static str,
+        /// Where the chunk begins in the file.
+        position: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An image of a format other than JPEG that needs more memory than allowed.
+    #[error("{width} x {height} px need {needed} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Width of the image in pixels.
+        width: u32,
+        /// Height of the image in pixels.
+        height: u32,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// The decoder itself broke on the bytes.
     #[error("the decoder panicked on this file; it is broken beyond what the decoder expects")]
     DecoderPanicked,

@@ -88,6 +88,7 @@
 mod augmentation;
 mod bbox;
 mod color_jitter;
+mod container;
 mod decode;
 mod detection;
 pub mod draw;
@@ -96,6 +97,7 @@ mod gaussian_blur;
 mod grayscale;
 mod horizontal_flip;
 pub mod jpeg;
+mod lanes;
 mod multi_instance;
 mod normalize;
 mod planes;
