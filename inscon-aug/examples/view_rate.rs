@@ -1,16 +1,19 @@
 //! How many MoCo v2 views a second this crate makes: our side of `cargo xtask bench aug`.
 //!
 //! ```text
-//! view_rate rates WORKLOAD… [--modes a,b,c,decode] [--threads 1] [--scaling off] \
+//! view_rate rates WORKLOAD… [--modes a,b,c,crop,decode] [--threads 1] [--scaling off] \
 //!     [--seconds 1.5] [--seed 0]
 //! view_rate memory WORKLOAD --views 100000 [--threads 1] [--scaling off]
 //! view_rate pictures FOLDER
 //! ```
 //!
 //! A WORKLOAD is `NAME:SIZE:FOLDER` of JPEGs. `rates` prints a line of JSON for each workload and
-//! mode: `a` decodes for every view, `b` once for two views of an image, `c` not at all; `decode`
-//! makes no view. `memory` prints the resident memory ten times on the way to so many views.
-//! `pictures` writes generated ones, for machines without photographs.
+//! mode: `a` decodes for every view, `b` once for two views of an image, `c` not at all; `crop`
+//! decodes what `a` does and makes no view, `decode` whole images. Views are made as
+//! `inscon-train` makes them: drawn for the size in the header, of the rectangle that their crops
+//! need, into bytes that are kept; with `--scaling on`, of a JPEG reduced as far as they allow.
+//! `memory` prints the resident memory ten times on the way to so many views. `pictures` writes
+//! generated ones, for machines without photographs.
 
 #![allow(clippy::print_stdout)]
 
@@ -23,7 +26,11 @@ use std::{fs, thread};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
-use inscon_aug::{ViewAugmentation, decode_rgb, stream, uniform};
+use inscon_aug::{
+    BBox, Decoder, PixelRegion, SampledView, ViewAugmentation, ViewScratch, decode_rgb, stream,
+    uniform,
+};
+use ndarray::Array3;
 use rand::Rng;
 use serde_json::json;
 
@@ -59,7 +66,7 @@ impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Outcome<Self> {
         let mut options = Self {
             workloads: Vec::new(),
-            modes: vec![Mode::Each, Mode::Two, Mode::Decoded, Mode::Decode],
+            modes: Mode::ALL.to_vec(),
             threads: 1,
             scaling: false,
             seconds: 1.5,
@@ -136,16 +143,27 @@ enum Mode {
     Two,
     /// Views of what was decoded before.
     Decoded,
+    /// What a view needs of an image, no views.
+    Crop,
     /// Whole images, no views.
     Decode,
 }
 
 impl Mode {
+    const ALL: [Self; 5] = [
+        Self::Each,
+        Self::Two,
+        Self::Decoded,
+        Self::Crop,
+        Self::Decode,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Each => "a",
             Self::Two => "b",
             Self::Decoded => "c",
+            Self::Crop => "crop",
             Self::Decode => "decode",
         }
     }
@@ -155,7 +173,7 @@ impl FromStr for Mode {
     type Err = Box<dyn Error + Send + Sync>;
 
     fn from_str(name: &str) -> Outcome<Self> {
-        [Self::Each, Self::Two, Self::Decoded, Self::Decode]
+        Self::ALL
             .into_iter()
             .find(|mode| mode.name() == name)
             .ok_or_else(|| format!("no mode `{name}`").into())
@@ -171,6 +189,9 @@ struct Worker<'a> {
     seed: u64,
     scaling: bool,
     made: u64,
+    decoder: Decoder,
+    scratch: ViewScratch,
+    view: Array3<u8>,
 }
 
 impl<'a> Worker<'a> {
@@ -179,6 +200,7 @@ impl<'a> Worker<'a> {
             Mode::Decoded => workload.files.iter().map(|file| decode_rgb(file)).collect(),
             _ => Ok(Vec::new()),
         };
+        let side = workload.size as usize;
         Ok(Self {
             policy: ViewAugmentation::moco_v2(workload.size),
             files: &workload.files,
@@ -186,41 +208,75 @@ impl<'a> Worker<'a> {
             seed,
             scaling,
             made: 0,
+            decoder: Decoder::new(),
+            scratch: ViewScratch::new(),
+            view: Array3::zeros((side, side, 3)),
         })
     }
 
     /// What the mode does with file `at`; how many results that gave.
     fn once(&mut self, mode: Mode, at: usize) -> Outcome<u64> {
         match mode {
-            Mode::Each => {
-                let image = decode_rgb(&self.files[at])?;
-                self.view(&image);
-            }
+            Mode::Each => self.views::<1>(at, true)?,
             Mode::Two => {
-                let image = decode_rgb(&self.files[at])?;
-                self.view(&image);
-                self.view(&image);
+                self.views::<2>(at, true)?;
                 return Ok(2);
             }
             Mode::Decoded => {
-                let image = std::mem::take(&mut self.decoded[at]);
-                self.view(&image);
-                self.decoded[at] = image;
+                let [width, height] = [self.decoded[at].width(), self.decoded[at].height()];
+                let view = self.draw([width, height]);
+                let region = PixelRegion::from(&self.decoded[at]);
+                view.render(&region, &mut self.scratch, self.view.view_mut());
+                black_box(&mut self.view);
             }
+            Mode::Crop => self.views::<1>(at, false)?,
             Mode::Decode => {
-                black_box(decode_rgb(&self.files[at])?);
+                black_box(self.decoder.decode(&self.files[at])?);
             }
         }
         Ok(1)
     }
 
-    fn view(&mut self, image: &RgbImage) {
-        let _ = self.scaling;
+    fn draw(&mut self, [width, height]: [u32; 2]) -> SampledView {
         let mut rng = stream(self.seed, &[self.made]);
         self.made += 1;
-        let view = self.policy.sample(&mut rng, image.width(), image.height());
-        black_box(view.apply_rgb(image));
+        self.policy.sample(&mut rng, width, height)
     }
+
+    /// Draws `N` views of a file, decodes what they need, and renders them if they are wanted.
+    fn views<const N: usize>(&mut self, at: usize, wanted: bool) -> Outcome<()> {
+        let file = &self.files[at];
+        let size = self.decoder.size(file)?;
+        let views: [SampledView; N] = std::array::from_fn(|_| self.draw(size));
+        let crops = views.iter().map(|view| view.crop);
+        let seen = crops.reduce(|a, b| union(&a, &b)).ok_or("no view")?;
+        let denominator = match self.scaling {
+            true => views.iter().map(SampledView::denominator).min(),
+            false => None,
+        };
+        let region = self
+            .decoder
+            .decode_region(file, &seen, denominator.unwrap_or(1))?;
+        if !wanted {
+            black_box(region);
+            return Ok(());
+        }
+        for view in &views {
+            view.render(&region, &mut self.scratch, self.view.view_mut());
+            black_box(&mut self.view);
+        }
+        Ok(())
+    }
+}
+
+/// The smallest box around both.
+fn union(a: &BBox, b: &BBox) -> BBox {
+    BBox::new(
+        a.x0.min(b.x0),
+        a.y0.min(b.y0),
+        a.x1.max(b.x1),
+        a.y1.max(b.y1),
+    )
 }
 
 /// What a thread did.

@@ -1,10 +1,10 @@
 //! Colour jitter: brightness, contrast, saturation and hue in random order.
 
 use image::RgbImage;
-use pulp::Arch;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{Lanes, Run, vectorized};
 use crate::planes::on_planes;
 use crate::rng::{chance, shuffle, uniform};
 
@@ -76,6 +76,8 @@ pub enum ColorOp {
     Saturation(f32),
     /// Shift of PIL's 8-bit hue, in turns of the colour circle.
     Hue(f32),
+    /// The pixel's luma, three times: greyscale among the jitter (MoCo v1 has it before).
+    Grayscale,
     /// Inverts what is at least this bright: `v < threshold ? v : 255 − v`.
     Solarize(u8),
 }
@@ -88,48 +90,66 @@ impl ColorOp {
 
     /// The same on three planes of equal length.
     pub(crate) fn apply_planes(&self, planes: [&mut [u8]; 3]) {
-        let n = planes[0].len();
-        let [r, g, b] = planes.map(|plane| &mut plane[..n]);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || match *self {
-                Self::Brightness(factor) => {
-                    for plane in [r, g, b] {
-                        blend_with_constant(plane, 0.0, factor);
+        vectorized(Recolor(*self, planes));
+    }
+}
+
+struct Recolor<'a>(ColorOp, [&'a mut [u8]; 3]);
+
+impl Run for Recolor<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Lanes) {
+        let [r, g, b] = self.1;
+        match self.0 {
+            ColorOp::Brightness(factor) => {
+                for plane in [r, g, b] {
+                    blend_with_constant(plane, 0.0, factor);
+                }
+            }
+            ColorOp::Contrast(factor) => {
+                let mean = mean_luma(r, g, b);
+                for plane in [r, g, b] {
+                    blend_with_constant(plane, mean, factor);
+                }
+            }
+            ColorOp::Saturation(factor) => saturate(r, g, b, factor),
+            ColorOp::Hue(turns) => shift_hue(r, g, b, turns),
+            ColorOp::Grayscale => {
+                for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+                    let grey = luma([*r, *g, *b]);
+                    (*r, *g, *b) = (grey, grey, grey);
+                }
+            }
+            ColorOp::Solarize(threshold) => {
+                for plane in [r, g, b] {
+                    for v in plane {
+                        *v = if *v < threshold { *v } else { 255 - *v };
                     }
                 }
-                Self::Contrast(factor) => {
-                    let mean = mean_luma(r, g, b);
-                    for plane in [r, g, b] {
-                        blend_with_constant(plane, mean, factor);
-                    }
-                }
-                Self::Saturation(factor) => saturate(r, g, b, factor),
-                Self::Hue(turns) => shift_hue(r, g, b, turns),
-                Self::Solarize(threshold) => {
-                    for plane in [r, g, b] {
-                        for v in plane {
-                            *v = if *v < threshold { *v } else { 255 - *v };
-                        }
-                    }
-                }
-            },
-        );
+            }
+        }
     }
 }
 
 /// Greyscale on three planes of equal length; only the first is written.
 pub(crate) fn luma_plane(planes: [&mut [u8]; 3]) {
-    let n = planes[0].len();
-    let [r, g, b] = planes.map(|plane| &mut plane[..n]);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for i in 0..n {
-                r[i] = luma([r[i], g[i], b[i]]);
-            }
-        },
-    );
+    vectorized(Luma(planes));
+}
+
+struct Luma<'a>([&'a mut [u8]; 3]);
+
+impl Run for Luma<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Lanes) {
+        let [r, g, b] = self.0;
+        for ((r, &mut g), &mut b) in r.iter_mut().zip(g).zip(b) {
+            *r = luma([*r, g, b]);
+        }
+    }
 }
 
 /// PIL's `L`: (19595 R + 38470 G + 7471 B + 2¹⁵) / 2¹⁶, ITU-R 601-2.
@@ -145,7 +165,11 @@ fn luma([r, g, b]: [u8; 3]) -> u8 {
 /// PIL's `ImagingBlend`: in f32, truncated and clipped to a byte.
 #[inline(always)]
 fn blend(from: f32, to: u8, factor: f32) -> u8 {
-    (from + factor * (f32::from(to) - from)) as u8
+    let level = from + factor * (f32::from(to) - from);
+    // Not `clamp`, nor a cast to a byte: they heed NaN, which costs more than the rest.
+    let level = if level > 0.0 { level } else { 0.0 };
+    let level = if level < 255.0 { level } else { 255.0 };
+    whole(level) as u8
 }
 
 /// A blend of a constant image with this one.
@@ -269,10 +293,12 @@ fn rgb([h, s, v]: [i32; 3]) -> [u8; 3] {
     [red as u8, green as u8, blue as u8]
 }
 
-/// The whole part of a number from 0 to 2²⁴.
+/// The whole part of a number from 0 to 2²³: added to 2²³ it is the lower part of the float's bits.
+/// A cast would be several instructions on x86, for what does not fit.
 #[inline(always)]
 fn whole(v: f32) -> i32 {
-    v as i32
+    const UNIT: f32 = 8_388_608.0;
+    (v.trunc() + UNIT).to_bits().wrapping_sub(UNIT.to_bits()) as i32
 }
 
 #[cfg(test)]

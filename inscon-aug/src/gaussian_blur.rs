@@ -5,16 +5,14 @@
 //! edges replicated.
 
 use image::RgbImage;
-use pulp::Arch;
 use serde::{Deserialize, Serialize};
 
+use crate::lanes::{Lanes, Run, vectorized};
 use crate::planes::{grow, on_planes};
 
 const PASSES: u32 = 3;
-/// Bytes that are blurred at a time.
+/// Columns that an exact kernel blurs at a time.
 const RUN: usize = 32;
-/// Box taps whose sum a `u16` can hold.
-const TAPS: usize = 257;
 
 /// How a Gaussian blur is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,8 +60,10 @@ pub fn gaussian_blur_with(img: &mut RgbImage, sigma: f32, kernel: BlurKernel) {
 /// Memory that blurs work in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlurScratch {
-    /// Two padded lines, or strips of columns.
-    lines: [Vec<u8>; 2],
+    /// Two padded lines, or planes.
+    boxes: [Vec<u8>; 2],
+    /// Sums of wide boxes, of a line.
+    sums: Vec<u32>,
     /// Half of an exact kernel, from its middle.
     weights: Vec<f32>,
     /// A padded line, or strip of columns.
@@ -72,26 +72,50 @@ pub(crate) struct BlurScratch {
     plane: Vec<f32>,
 }
 
+/// A plane to be blurred.
+struct Job<'a> {
+    scratch: &'a mut BlurScratch,
+    plane: &'a mut [u8],
+    width: usize,
+    sigma: f32,
+    kernel: BlurKernel,
+}
+
+impl Run for Job<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Lanes) {
+        let Self {
+            scratch,
+            plane,
+            width,
+            sigma,
+            kernel,
+        } = self;
+        match kernel {
+            BlurKernel::Pil => scratch.boxes(plane, width, sigma),
+            BlurKernel::Exact { size } => scratch.exact(plane, width, sigma, size as usize / 2),
+        }
+    }
+}
+
 impl BlurScratch {
     /// Blurs a plane of rows of `width` bytes.
     pub(crate) fn blur(&mut self, plane: &mut [u8], width: usize, sigma: f32, kernel: BlurKernel) {
         if plane.is_empty() {
             return;
         }
-        let simd = Arch::new();
-        match kernel {
-            BlurKernel::Pil => simd.dispatch(
-                #[inline(always)]
-                || self.boxes(plane, width, sigma),
-            ),
-            BlurKernel::Exact { size } => {
-                assert!(size % 2 == 1, "a blur kernel of {size} taps has no middle");
-                simd.dispatch(
-                    #[inline(always)]
-                    || self.exact(plane, width, sigma, size as usize / 2),
-                );
-            }
+        if let BlurKernel::Exact { size } = kernel {
+            assert!(size % 2 == 1, "a blur kernel of {size} taps has no middle");
         }
+        vectorized(Job {
+            scratch: self,
+            plane,
+            width,
+            sigma,
+            kernel,
+        });
     }
 
     #[inline(always)]
@@ -101,70 +125,52 @@ impl BlurScratch {
         if kernel.near == 1 << 24 {
             return;
         }
-        match kernel.radius {
-            0 => self.box_passes::<1>(plane, width, &kernel),
-            1 => self.box_passes::<3>(plane, width, &kernel),
-            _ => self.box_passes::<0>(plane, width, &kernel),
+        self.box_rows(plane, width, &kernel);
+        self.box_columns(plane, width, &kernel);
+    }
+
+    #[inline(always)]
+    fn box_rows(&mut self, plane: &mut [u8], width: usize, kernel: &BoxKernel) {
+        let margin = kernel.radius + 1;
+        let [a, b] = &mut self.boxes;
+        grow(a, width + 2 * margin);
+        grow(b, width + 2 * margin);
+        let mut a = &mut a[..width + 2 * margin];
+        let mut b = &mut b[..width + 2 * margin];
+        for row in plane.chunks_exact_mut(width) {
+            a[margin..margin + width].copy_from_slice(row);
+            for pass in 0..PASSES {
+                let (first, last) = (a[margin], a[margin + width - 1]);
+                a[..margin].fill(first);
+                a[margin + width..].fill(last);
+                let out = match pass {
+                    2 => &mut *row,
+                    _ => &mut b[margin..margin + width],
+                };
+                kernel.line(|k| &a[k..], out, &mut self.sums);
+                std::mem::swap(&mut a, &mut b);
+            }
         }
     }
 
-    /// `SPAN` is the number of near taps, 0 for any.
     #[inline(always)]
-    fn box_passes<const SPAN: usize>(
-        &mut self,
-        plane: &mut [u8],
-        width: usize,
-        kernel: &BoxKernel,
-    ) {
-        let height = plane.len() / width;
-        let margin = kernel.radius + 1;
-        let [a, b] = &mut self.lines;
-
-        let runs = width.div_ceil(RUN);
-        for buffer in [&mut *a, b] {
-            grow(buffer, runs * RUN + 2 * margin);
-        }
-        for row in plane.chunks_exact_mut(width) {
-            a[margin..margin + width].copy_from_slice(row);
-            for _ in 0..PASSES {
-                let (first, last) = (a[margin], a[margin + width - 1]);
-                a[..margin].fill(first);
-                a[margin + width..width + 2 * margin].fill(last);
-                for i in 0..runs {
-                    let run = kernel.run::<SPAN>(&a[i * RUN..], 1);
-                    b[margin + i * RUN..][..RUN].copy_from_slice(&run);
-                }
-                std::mem::swap(a, b);
-            }
-            row.copy_from_slice(&a[margin..margin + width]);
-        }
-
-        // Columns go in strips, so that all passes find them near.
-        for buffer in [&mut *a, b] {
-            grow(buffer, (height + 2 * margin) * RUN);
-        }
-        for left in (0..width).step_by(RUN) {
-            let (a, b) = (&mut *a, &mut *b);
-            let used = RUN.min(width - left);
-            let inside = margin * RUN..(margin + height) * RUN;
-            let rows = plane.chunks_exact(width).map(|row| &row[left..][..used]);
-            for (line, row) in a[inside.clone()].chunks_exact_mut(RUN).zip(rows) {
-                line[..used].copy_from_slice(row);
-            }
-            for _ in 0..PASSES {
-                for k in 0..margin {
-                    a.copy_within(inside.start..inside.start + RUN, k * RUN);
-                    a.copy_within(inside.end - RUN..inside.end, inside.end + k * RUN);
-                }
-                let lines = b[inside.clone()].chunks_exact_mut(RUN);
-                for (y, line) in lines.enumerate() {
-                    line.copy_from_slice(&kernel.run::<SPAN>(&a[y * RUN..], RUN));
-                }
-                std::mem::swap(a, b);
-            }
-            let rows = plane.chunks_exact_mut(width);
-            for (row, line) in rows.zip(a[inside].chunks_exact(RUN)) {
-                row[left..][..used].copy_from_slice(&line[..used]);
+    fn box_columns(&mut self, plane: &mut [u8], width: usize, kernel: &BoxKernel) {
+        let last = plane.len() / width - 1;
+        let [a, b] = &mut self.boxes;
+        grow(a, plane.len());
+        grow(b, plane.len());
+        for pass in 0..PASSES {
+            let (from, to): (&[u8], &mut [u8]) = match pass {
+                0 => (plane, a),
+                1 => (a, b),
+                _ => (b, plane),
+            };
+            for (y, out) in to.chunks_exact_mut(width).take(last + 1).enumerate() {
+                let row = |k: usize| {
+                    let y = (y + k).saturating_sub(kernel.radius + 1).min(last);
+                    &from[y * width..]
+                };
+                kernel.line(row, out, &mut self.sums);
             }
         }
     }
@@ -287,40 +293,48 @@ impl BoxKernel {
         }
     }
 
-    /// (near·weight + far·weight + ½) for neighbouring bytes whose taps lie `stride` apart. The
+    /// (near·weight + far·weight + ½) for the bytes of a line, whose `k`th taps `tap` gives. The
     /// weights sum to at most 2²⁴, so nothing overflows; the wrapping operations keep a debug build
     /// from checking each of them.
     #[inline(always)]
-    fn run<const SPAN: usize>(&self, taps: &[u8], stride: usize) -> [u8; RUN] {
-        let tap = |k: usize| {
-            let Some(tap) = taps[k * stride..].first_chunk::<RUN>() else {
-                unreachable!("the line has room for the kernel")
-            };
-            tap
+    fn line<'a>(&self, tap: impl Fn(usize) -> &'a [u8], out: &mut [u8], sums: &mut Vec<u32>) {
+        let n = out.len();
+        let span = 2 * self.radius + 1;
+        let (left, right) = (&tap(0)[..n], &tap(span + 1)[..n]);
+        let wide = |v: u8| u32::from(v);
+        let weigh = |near: u32, left: u8, right: u8| {
+            let sum = near
+                .wrapping_mul(self.near)
+                .wrapping_add((wide(left).wrapping_add(wide(right))).wrapping_mul(self.far));
+            (sum.wrapping_add(1 << 23) >> 24) as u8
         };
-        let span = if SPAN > 0 { SPAN } else { 2 * self.radius + 1 };
-        let mut near = [0u32; RUN];
-        for start in (0..span).step_by(TAPS) {
-            let mut part = [0u16; RUN];
-            for k in start..span.min(start + TAPS) {
-                for (sum, &v) in part.iter_mut().zip(tap(k + 1)) {
-                    *sum = sum.wrapping_add(u16::from(v));
+        match self.radius {
+            0 => {
+                let a = &tap(1)[..n];
+                for i in 0..n {
+                    out[i] = weigh(wide(a[i]), left[i], right[i]);
                 }
             }
-            for (sum, part) in near.iter_mut().zip(part) {
-                *sum = sum.wrapping_add(u32::from(part));
+            1 => {
+                let (a, b, c) = (&tap(1)[..n], &tap(2)[..n], &tap(3)[..n]);
+                for i in 0..n {
+                    let near = wide(a[i]).wrapping_add(wide(b[i])).wrapping_add(wide(c[i]));
+                    out[i] = weigh(near, left[i], right[i]);
+                }
+            }
+            _ => {
+                sums.clear();
+                sums.resize(n, 0);
+                for k in 1..=span {
+                    for (sum, &v) in sums.iter_mut().zip(&tap(k)[..n]) {
+                        *sum = sum.wrapping_add(wide(v));
+                    }
+                }
+                for i in 0..n {
+                    out[i] = weigh(sums[i], left[i], right[i]);
+                }
             }
         }
-        let (left, right) = (tap(0), tap(span + 1));
-        let mut out = [0; RUN];
-        for i in 0..RUN {
-            let far = u32::from(u16::from(left[i]).wrapping_add(u16::from(right[i])));
-            let sum = near[i]
-                .wrapping_mul(self.near)
-                .wrapping_add(far.wrapping_mul(self.far));
-            out[i] = (sum.wrapping_add(1 << 23) >> 24) as u8;
-        }
-        out
     }
 }
 

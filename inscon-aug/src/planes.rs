@@ -1,7 +1,8 @@
 //! Bytes from interleaved to apart and back.
 
 use image::RgbImage;
-use pulp::Arch;
+
+use crate::lanes::{CHUNK, Lanes, Run, vectorized};
 
 /// The planes, one after another, as three.
 pub(crate) fn three(planes: &mut [u8]) -> [&mut [u8]; 3] {
@@ -14,48 +15,49 @@ pub(crate) fn three(planes: &mut [u8]) -> [&mut [u8]; 3] {
 /// Changes an image by what it does to its planes.
 pub(crate) fn on_planes(img: &mut RgbImage, change: impl FnOnce([&mut [u8]; 3])) {
     let mut planes = vec![0; img.len()];
-    let simd = Arch::new();
-    simd.dispatch(
-        #[inline(always)]
-        || split3(img, three(&mut planes)),
-    );
+    vectorized(Split(img, three(&mut planes)));
     change(three(&mut planes));
-    simd.dispatch(
-        #[inline(always)]
-        || interleave3(three(&mut planes).map(|plane| &*plane), img),
-    );
+    vectorized(Interleave(three(&mut planes).map(|plane| &*plane), img));
 }
 
-/// `out[4·i + k] = rows[k][i]`.
-#[inline(always)]
-pub(crate) fn interleave4(rows: [&[u8]; 4], out: &mut [u8]) {
-    let (out, _) = out.as_chunks_mut::<4>();
-    let n = out.len();
-    let [a, b, c, d] = rows.map(|row| &row[..n]);
-    for i in 0..n {
-        out[i] = [a[i], b[i], c[i], d[i]];
+/// [`split3`].
+struct Split<'a>(&'a [u8], [&'a mut [u8]; 3]);
+
+impl Run for Split<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _: impl Lanes) {
+        split3(self.0, self.1);
     }
 }
 
-/// `rows[k][i] = pixels[4·i + k]`.
-#[inline(always)]
-pub(crate) fn split4(pixels: &[u8], rows: [&mut [u8]; 4]) {
-    let (pixels, _) = pixels.as_chunks::<4>();
-    let n = pixels.len();
-    let [a, b, c, d] = rows.map(|row| &mut row[..n]);
-    for i in 0..n {
-        [a[i], b[i], c[i], d[i]] = pixels[i];
+/// Planes to pixels: `out[3·i + k] = planes[k][i]`.
+pub(crate) struct Interleave<'a>(pub(crate) [&'a [u8]; 3], pub(crate) &'a mut [u8]);
+
+impl Run for Interleave<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, lanes: impl Lanes) {
+        interleave3(lanes, self.0, self.1);
     }
 }
 
 /// `out[3·i + k] = rows[k][i]`.
 #[inline(always)]
-pub(crate) fn interleave3(rows: [&[u8]; 3], out: &mut [u8]) {
-    let (out, _) = out.as_chunks_mut::<3>();
-    let n = out.len();
-    let [a, b, c] = rows.map(|row| &row[..n]);
-    for i in 0..n {
-        out[i] = [a[i], b[i], c[i]];
+pub(crate) fn interleave3(lanes: impl Lanes, rows: [&[u8]; 3], out: &mut [u8]) {
+    let n = out.len() / 3;
+    let [a, b, c] = [&rows[0][..n], &rows[1][..n], &rows[2][..n]];
+    let (chunks, rest) = out[..3 * n].as_chunks_mut::<{ 3 * CHUNK }>();
+    let done = chunks.len() * CHUNK;
+    let [(of_a, _), (of_b, _), (of_c, _)] = [a.as_chunks::<CHUNK>(), b.as_chunks(), c.as_chunks()];
+    for (((out, a), b), c) in chunks.iter_mut().zip(of_a).zip(of_b).zip(of_c) {
+        *out = lanes.interleave([*a, *b, *c]);
+    }
+    let rest = rest.as_chunks_mut::<3>().0.iter_mut();
+    for (((out, &a), &b), &c) in rest.zip(&a[done..]).zip(&b[done..]).zip(&c[done..]) {
+        *out = [a, b, c];
     }
 }
 

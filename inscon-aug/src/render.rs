@@ -2,10 +2,10 @@
 
 use image::RgbImage;
 use ndarray::{ArrayViewMut3, Axis};
-use pulp::Arch;
 
 use crate::color_jitter::luma_plane;
 use crate::gaussian_blur::BlurScratch;
+use crate::lanes::{Lanes, Run, vectorized};
 use crate::planes::{grow, interleave3, three};
 use crate::resample::{Resampler, Source};
 use crate::{ColorOp, PixelRegion, SampledView};
@@ -87,7 +87,7 @@ impl SampledView {
         &self,
         region: &PixelRegion<'_>,
         scratch: &mut ViewScratch,
-        mut out: ArrayViewMut3<'_, u8>,
+        out: ArrayViewMut3<'_, u8>,
     ) {
         let [source_width, source_height] = region.image_size;
         assert!(
@@ -136,16 +136,33 @@ impl SampledView {
         }
         let [r, g, b] = three(planes).map(|plane| &*plane);
         let [r, g, b] = if self.grayscale { [r; 3] } else { [r, g, b] };
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (y, line) in out.axis_iter_mut(Axis(0)).enumerate() {
-                    let line = line
-                        .into_slice()
-                        .expect("the rows of the output are contiguous");
-                    interleave3([r, g, b].map(|plane| &plane[y * width..][..width]), line);
-                }
-            },
-        );
+        vectorized(Write {
+            planes: [r, g, b],
+            out,
+        });
+    }
+}
+
+/// Planes into an output with contiguous rows.
+struct Write<'a> {
+    planes: [&'a [u8]; 3],
+    out: ArrayViewMut3<'a, u8>,
+}
+
+impl Run for Write<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self, lanes: impl Lanes) {
+        let width = self.out.shape()[1];
+        let [r, g, b] = self.planes;
+        for (y, line) in self.out.axis_iter_mut(Axis(0)).enumerate() {
+            let line = line
+                .into_slice()
+                .expect("the rows of the output are contiguous");
+            let row = y * width..(y + 1) * width;
+            let rows = [&r[row.clone()], &g[row.clone()], &b[row]];
+            interleave3(lanes, rows, line);
+        }
     }
 }

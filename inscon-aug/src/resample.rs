@@ -4,17 +4,16 @@
 //! Both passes are plain loops over neighbouring bytes, which vectorise. For that the first works
 //! on sixteen rows at a time, transposed: a column of them is sixteen neighbouring bytes.
 
-use pulp::Arch;
-
 use crate::BBox;
-use crate::planes::{grow, interleave4, split4};
+use crate::lanes::{CHUNK, Lanes, ROWS, Run, vectorized};
+use crate::planes::grow;
 
-/// Rows that the first pass takes at a time.
-const LANES: usize = 16;
-/// Bytes that the second pass takes at a time.
-const RUN: usize = 64;
 /// Bits of a weight after the point.
 const BITS: u32 = 22;
+/// One half, so that a sum is rounded.
+const HALF: u32 = 1 << (BITS - 1);
+/// Bytes of sixteen transposed rows that are written at a time.
+const SQUARES: usize = ROWS * CHUNK;
 
 /// The weights of one axis.
 #[derive(Debug, Clone, Default)]
@@ -70,13 +69,11 @@ impl Taps {
 pub(crate) struct Resampler {
     horizontal: Taps,
     vertical: Taps,
-    /// Sixteen rows, interleaved by four.
-    quarters: Vec<u8>,
     /// Sixteen rows, transposed.
     columns: Vec<u8>,
     /// The same after the first pass, channel by channel.
     filtered: Vec<u8>,
-    /// The result of the first pass: planes of whole rows.
+    /// The result of the first pass: planes of rows of whole chunks.
     rows: Vec<u8>,
 }
 
@@ -86,6 +83,46 @@ pub(crate) struct Source<'a> {
     pub(crate) pixels: &'a [u8],
     pub(crate) width: u32,
     pub(crate) height: u32,
+}
+
+/// What the filter sees.
+struct Window<'a> {
+    /// From its first pixel.
+    pixels: &'a [u8],
+    /// From line to line.
+    stride: usize,
+    /// Of a line.
+    bytes: usize,
+    lines: usize,
+}
+
+impl<'a> Window<'a> {
+    #[inline(always)]
+    fn line(&self, y: usize) -> &'a [u8] {
+        &self.pixels[y * self.stride..][..self.bytes]
+    }
+}
+
+/// Both passes.
+struct Job<'a, const C: usize> {
+    resampler: &'a mut Resampler,
+    window: Window<'a>,
+    width: usize,
+    flip: bool,
+    out: &'a mut [u8],
+}
+
+impl<const C: usize> Run for Job<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, lanes: impl Lanes) {
+        let (window, width) = (&self.window, self.width);
+        self.resampler
+            .first_pass::<C>(lanes, window, width, self.flip);
+        let room = window.lines.next_multiple_of(ROWS);
+        self.resampler.second_pass(width, room, self.out);
+    }
 }
 
 impl Resampler {
@@ -137,58 +174,55 @@ impl Resampler {
             .set(lines, crop.y0 - top, crop.y1 - top, height);
 
         let stride = source_width as usize * C;
-        let window = pixels
-            .chunks_exact(stride)
-            .skip(top as usize)
-            .take(lines as usize)
-            .map(|row| &row[left as usize * C..right as usize * C]);
-        let (row, room) = (width as usize, (lines as usize).next_multiple_of(LANES));
-        grow(&mut self.quarters, LANES * row.max(columns as usize * C));
-        grow(&mut self.columns, LANES * columns as usize * C);
-        grow(&mut self.filtered, LANES * row * C);
-        grow(&mut self.rows, room * row * C);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                self.first_pass::<C>(window, row, room, flip);
-                self.second_pass(row, room, out);
-            },
+        let window = Window {
+            pixels: &pixels[top as usize * stride + left as usize * C..],
+            stride,
+            bytes: columns as usize * C,
+            lines: lines as usize,
+        };
+        let width = width as usize;
+        let stride = width.next_multiple_of(CHUNK);
+        let room = window.lines.next_multiple_of(ROWS);
+        grow(
+            &mut self.columns,
+            ROWS * window.bytes.next_multiple_of(CHUNK),
         );
+        grow(&mut self.filtered, ROWS * stride * C);
+        grow(&mut self.rows, room * stride * C);
+        vectorized(Job::<C> {
+            resampler: self,
+            window,
+            width,
+            flip,
+            out,
+        });
     }
 
     #[inline(always)]
-    fn first_pass<'a, const C: usize>(
+    fn first_pass<const C: usize>(
         &mut self,
-        mut window: impl Iterator<Item = &'a [u8]>,
-        row: usize,
-        room: usize,
+        lanes: impl Lanes,
+        window: &Window<'_>,
+        width: usize,
         flip: bool,
     ) {
-        let mut block = 0;
-        while let Some(first) = window.next() {
-            // The last block is filled up with the last row.
-            let mut lines = [first; LANES];
-            for i in 1..LANES {
-                lines[i] = window.next().unwrap_or(lines[i - 1]);
+        let stride = width.next_multiple_of(CHUNK);
+        let room = window.lines.next_multiple_of(ROWS);
+        for block in (0..window.lines).step_by(ROWS) {
+            let mut lines = [window.line(block); ROWS];
+            for (i, line) in lines.iter_mut().enumerate() {
+                // The last block is filled up with the last row.
+                *line = window.line((block + i).min(window.lines - 1));
             }
-            let bytes = first.len();
-            let quarters = &mut self.quarters[..LANES * bytes];
-            for (g, quarter) in quarters.chunks_exact_mut(4 * bytes).enumerate() {
-                interleave4([0, 4, 8, 12].map(|m| lines[g + m]), quarter);
-            }
-            let columns = &mut self.columns[..LANES * bytes];
-            interleave4(
-                [0, 1, 2, 3].map(|g| &quarters[g * 4 * bytes..][..4 * bytes]),
-                columns,
-            );
+            transpose_lines(lanes, lines, &mut self.columns);
 
-            let filtered = &mut self.filtered[..LANES * row * C];
+            let (columns, _) = self.columns.as_chunks::<ROWS>();
+            let (filtered, _) = self.filtered.as_chunks_mut::<ROWS>();
             for (x, (first, weights)) in self.horizontal.iter().enumerate() {
-                let x = if flip { row - 1 - x } else { x };
-                let taps = columns[first * LANES * C..].chunks_exact(LANES * C);
-                let mut sums = [[1u32 << (BITS - 1); LANES]; C];
+                let x = if flip { width - 1 - x } else { x };
+                let taps = columns[first * C..].chunks_exact(C);
+                let mut sums = [[HALF; ROWS]; C];
                 for (tap, &weight) in taps.zip(weights) {
-                    let (tap, _) = tap.as_chunks::<LANES>();
                     for (sums, tap) in sums.iter_mut().zip(tap) {
                         for (sum, &v) in sums.iter_mut().zip(tap) {
                             *sum = sum.wrapping_add(u32::from(v).wrapping_mul(weight));
@@ -196,67 +230,120 @@ impl Resampler {
                     }
                 }
                 for (c, sums) in sums.iter().enumerate() {
-                    let place = &mut filtered[(c * row + x) * LANES..][..LANES];
-                    for (out, &sum) in place.iter_mut().zip(sums) {
+                    for (out, &sum) in filtered[c * stride + x].iter_mut().zip(sums) {
                         *out = (sum >> BITS).min(255) as u8;
                     }
                 }
             }
 
-            let quarters = &mut self.quarters;
-            let (a, rest) = quarters.split_at_mut(4 * row);
-            let (b, rest) = rest.split_at_mut(4 * row);
-            let (c, rest) = rest.split_at_mut(4 * row);
-            let d = &mut rest[..4 * row];
-            for (plane, filtered) in filtered.chunks_exact(LANES * row).enumerate() {
-                split4(filtered, [a, b, c, d]);
-                let place = &mut self.rows[(plane * room + block) * row..][..LANES * row];
-                for (g, quarter) in [&*a, b, c, d].into_iter().enumerate() {
-                    let mut rows = place.chunks_exact_mut(row).skip(g).step_by(4);
-                    let rows = [(); 4].map(|()| rows.next().expect("sixteen rows"));
-                    split4(quarter, rows);
-                }
+            let planes = filtered.chunks_exact(stride).take(C);
+            for (plane, filtered) in planes.enumerate() {
+                let rows = &mut self.rows[(plane * room + block) * stride..][..ROWS * stride];
+                transpose_columns(lanes, filtered, rows);
             }
-            block += LANES;
         }
     }
 
     #[inline(always)]
-    fn second_pass(&self, row: usize, room: usize, out: &mut [u8]) {
-        let height = self.vertical.len();
-        let planes = out.chunks_exact_mut(row * height);
-        for (out, rows) in planes.zip(self.rows.chunks_exact(room * row)) {
-            for (out, (first, weights)) in out.chunks_exact_mut(row).zip(self.vertical.iter()) {
-                let rows = &rows[first * row..][..weights.len() * row];
-                let (runs, rest) = out.as_chunks_mut::<RUN>();
-                for (i, run) in runs.iter_mut().enumerate() {
-                    *run = weigh(rows, row, i * RUN, weights);
-                }
-                let start = row - rest.len();
-                let (runs, rest) = rest.as_chunks_mut::<8>();
-                for (i, run) in runs.iter_mut().enumerate() {
-                    *run = weigh(rows, row, start + i * 8, weights);
-                }
-                let start = row - rest.len();
-                for (i, out) in rest.iter_mut().enumerate() {
-                    [*out] = weigh(rows, row, start + i, weights);
+    fn second_pass(&self, width: usize, room: usize, out: &mut [u8]) {
+        let stride = width.next_multiple_of(CHUNK);
+        let planes = out.chunks_exact_mut(width * self.vertical.len());
+        for (out, rows) in planes.zip(self.rows.chunks_exact(room * stride)) {
+            for (out, (first, weights)) in out.chunks_exact_mut(width).zip(self.vertical.iter()) {
+                let lines = &rows[first * stride..][..weights.len() * stride];
+                match *weights {
+                    [a] => weigh(out, lines, stride, [a]),
+                    [a, b] => weigh(out, lines, stride, [a, b]),
+                    [a, b, c] => weigh(out, lines, stride, [a, b, c]),
+                    [a, b, c, d] => weigh(out, lines, stride, [a, b, c, d]),
+                    [a, b, c, d, e] => weigh(out, lines, stride, [a, b, c, d, e]),
+                    _ => weigh_many(out, lines, stride, weights),
                 }
             }
         }
     }
 }
 
-/// The weighted sum of `N` neighbouring bytes of several rows.
+/// Sixteen lines of equal length, transposed.
 #[inline(always)]
-fn weigh<const N: usize>(rows: &[u8], row: usize, start: usize, weights: &[u32]) -> [u8; N] {
-    let mut sums = [1u32 << (BITS - 1); N];
-    for (line, &weight) in rows.chunks_exact(row).zip(weights) {
-        let Some(line) = line[start..].first_chunk::<N>() else {
-            unreachable!("a run ends in its row")
-        };
-        for (sum, &v) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(u32::from(v).wrapping_mul(weight));
+fn transpose_lines(lanes: impl Lanes, lines: [&[u8]; ROWS], columns: &mut [u8]) {
+    let (columns, _) = columns.as_chunks_mut::<SQUARES>();
+    let (whole, rest) = lines[0].as_chunks::<CHUNK>();
+    let mut squares = [[0; CHUNK]; ROWS];
+    for (i, columns) in columns[..whole.len()].iter_mut().enumerate() {
+        for (to, line) in squares.iter_mut().zip(lines) {
+            to.copy_from_slice(&line[i * CHUNK..][..CHUNK]);
+        }
+        write_columns(lanes, &squares, columns);
+    }
+    if !rest.is_empty() {
+        for (to, line) in squares.iter_mut().zip(lines) {
+            to[..rest.len()].copy_from_slice(&line[whole.len() * CHUNK..]);
+        }
+        write_columns(lanes, &squares, &mut columns[whole.len()]);
+    }
+}
+
+#[inline(always)]
+fn write_columns(lanes: impl Lanes, squares: &[[u8; CHUNK]; ROWS], columns: &mut [u8; SQUARES]) {
+    let (columns, _) = columns.as_chunks_mut::<ROWS>();
+    let (left, right) = columns.split_at_mut(ROWS);
+    let turned = lanes.transpose(*squares);
+    for ((turned, left), right) in turned.iter().zip(left).zip(right) {
+        left.copy_from_slice(&turned[..ROWS]);
+        right.copy_from_slice(&turned[ROWS..]);
+    }
+}
+
+/// Columns of sixteen bytes, a whole number of chunks of them, as rows.
+#[inline(always)]
+fn transpose_columns(lanes: impl Lanes, columns: &[[u8; ROWS]], rows: &mut [u8]) {
+    let stride = columns.len();
+    for (i, columns) in columns.as_chunks::<CHUNK>().0.iter().enumerate() {
+        let mut squares = [[0; CHUNK]; ROWS];
+        let (left, right) = columns.split_at(ROWS);
+        for ((to, left), right) in squares.iter_mut().zip(left).zip(right) {
+            to[..ROWS].copy_from_slice(left);
+            to[ROWS..].copy_from_slice(right);
+        }
+        let turned = lanes.transpose(squares);
+        for (row, turned) in rows.chunks_exact_mut(stride).zip(&turned) {
+            row[i * CHUNK..][..CHUNK].copy_from_slice(turned);
         }
     }
-    sums.map(|sum| (sum >> BITS).min(255) as u8)
+}
+
+/// The weighted sum of `N` lines.
+#[inline(always)]
+fn weigh<const N: usize>(out: &mut [u8], lines: &[u8], stride: usize, weights: [u32; N]) {
+    let n = out.len();
+    let mut taps = [lines; N];
+    for (k, tap) in taps.iter_mut().enumerate() {
+        *tap = &lines[k * stride..][..n];
+    }
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sum = HALF;
+        for k in 0..N {
+            sum = sum.wrapping_add(u32::from(taps[k][i]).wrapping_mul(weights[k]));
+        }
+        // So few weights sum to 1 so nearly that this is at most 255.
+        *out = (sum >> BITS) as u8;
+    }
+}
+
+/// The same of any number of lines, of whole chunks.
+#[inline(always)]
+fn weigh_many(out: &mut [u8], lines: &[u8], stride: usize, weights: &[u32]) {
+    for (i, out) in out.chunks_mut(CHUNK).enumerate() {
+        let mut sums = [HALF; CHUNK];
+        for (line, &weight) in lines.chunks_exact(stride).zip(weights) {
+            let (chunks, _) = line.as_chunks::<CHUNK>();
+            for (sum, &v) in sums.iter_mut().zip(&chunks[i]) {
+                *sum = sum.wrapping_add(u32::from(v).wrapping_mul(weight));
+            }
+        }
+        for (out, &sum) in out.iter_mut().zip(&sums) {
+            *out = (sum >> BITS).min(255) as u8;
+        }
+    }
 }

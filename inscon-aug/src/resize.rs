@@ -1,10 +1,10 @@
 //! Crop and resize in one pass.
 
 use image::RgbImage;
-use pulp::Arch;
 
 use crate::BBox;
-use crate::planes::{interleave3, three};
+use crate::lanes::vectorized;
+use crate::planes::{Interleave, three};
 use crate::resample::{Resampler, Source};
 
 /// Cuts `crop` out of the image and scales it to `width × height`, bilinear with antialiasing: to
@@ -25,10 +25,8 @@ pub fn crop_resize(img: &RgbImage, crop: &BBox, width: u32, height: u32) -> RgbI
         height: img.height(),
     };
     Resampler::default().run::<3>(source, crop, (width, height), false, &mut planes);
-    Arch::new().dispatch(
-        #[inline(always)]
-        || interleave3(three(&mut planes).map(|plane| &*plane), &mut out),
-    );
+    let planes = three(&mut planes).map(|plane| &*plane);
+    vectorized(Interleave(planes, &mut out));
     out
 }
 

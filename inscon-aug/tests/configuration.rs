@@ -95,7 +95,7 @@ fn draws_have_the_recipes_frequencies() {
         for color in &view.colors {
             let ok = match *color {
                 ColorOp::Hue(h) => h.abs() <= 0.1,
-                ColorOp::Solarize(_) => false,
+                ColorOp::Solarize(_) | ColorOp::Grayscale => false,
                 ColorOp::Brightness(f) | ColorOp::Contrast(f) | ColorOp::Saturation(f) => {
                     (0.6..=1.4).contains(&f)
                 }

@@ -6,11 +6,11 @@ use super::JpegError;
 use super::bits::{Bits, ScanData};
 use super::header::{Color, Frame, Header, Process, Scan};
 use super::huffman::{Tables, Use};
-use super::lanes::{Lanes, Run, dispatch};
 use super::output::Output;
 use super::passes::{AcFirst, AcRefine, DcFirst, DcRefine, Pass, Whole};
 use super::plan::Plan;
 use super::scan::Fault;
+use crate::lanes::{Lanes, Run, dispatch};
 
 /// The coefficients of an image as far down as it is needed, kept from image to image.
 pub(super) struct Coefficients {

@@ -6,7 +6,7 @@
 //! passes, and is short enough for a compiler to vectorise: over columns in the first pass, over
 //! the outputs of a row in the second.
 
-use super::lanes::Lanes;
+use crate::lanes::Lanes;
 
 /// Where coefficient `k` of a block, in zigzag order, is stored; what lies beyond the block goes to
 /// place 64.

@@ -37,7 +37,6 @@ mod error;
 mod header;
 mod huffman;
 mod idct;
-mod lanes;
 mod output;
 mod passes;
 mod plan;

@@ -6,8 +6,8 @@ use pulp::Arch;
 
 use super::header::Color;
 use super::idct::{stored_quantization, transform};
-use super::lanes::{CHUNK, Lanes, Run, dispatch};
 use super::plan::{ComponentPlan, Plan, Upsample};
+use crate::lanes::{CHUNK, Lanes, Run, dispatch};
 
 /// The samples of one component in the current row of MCUs.
 struct Strip {

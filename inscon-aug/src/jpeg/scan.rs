@@ -7,9 +7,9 @@ use super::bits::{Bits, ScanData};
 use super::header::{Color, Scan};
 use super::huffman::{END, Pair, Table, Tables, extend};
 use super::idct::{Block, PLACES};
-use super::lanes::{Lanes, Run, dispatch};
 use super::output::Output;
 use super::plan::Plan;
+use crate::lanes::{Lanes, Run, dispatch};
 
 /// Why a block cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,20 +4,30 @@
 use pulp::{Arch, Scalar, Simd, WithSimd};
 
 /// Pixels that are interleaved together.
-pub(super) const CHUNK: usize = 32;
+pub(crate) const CHUNK: usize = 32;
+/// Rows that are transposed together.
+pub(crate) const ROWS: usize = 16;
+
+/// Two squares of bytes side by side.
+pub(crate) type Squares = [[u8; 2 * ROWS]; ROWS];
 
 /// An instruction set. All give the same results.
-pub(super) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy {
     /// `a[2i]·b[2i] + a[2i + 1]·b[2i + 1]`.
     fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8];
 
     /// `[a[0], b[0], c[0], a[1], …]`.
     fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK];
+
+    /// Each square transposed where it lies. Four times each row of the upper half is interleaved
+    /// with one of the lower: a perfect shuffle, which rotates the bits of a byte's row and column
+    /// by one.
+    fn transpose(self, squares: Squares) -> Squares;
 }
 
 /// Whatever the compiler makes of plain loops.
 #[derive(Clone, Copy)]
-pub(super) struct Plain;
+pub(crate) struct Plain;
 
 impl Lanes for Plain {
     #[inline(always)]
@@ -37,6 +47,27 @@ impl Lanes for Plain {
             *pixel = [channels[0][i], channels[1][i], channels[2][i]];
         }
         out
+    }
+
+    #[inline(always)]
+    fn transpose(self, mut squares: Squares) -> Squares {
+        for _ in 0..4 {
+            let mut shuffled = [[0; 2 * ROWS]; ROWS];
+            for (i, two) in shuffled.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                let (upper, lower) = (&squares[i], &squares[i + ROWS / 2]);
+                for (half, to) in two.iter_mut().enumerate() {
+                    for j in 0..ROWS / 2 {
+                        for square in [0, ROWS] {
+                            let from = square + half * ROWS / 2 + j;
+                            to[square + 2 * j] = upper[from];
+                            to[square + 2 * j + 1] = lower[from];
+                        }
+                    }
+                }
+            }
+            squares = shuffled;
+        }
+        squares
     }
 }
 
@@ -90,18 +121,39 @@ impl Lanes for pulp::x86::V3 {
         }
         pulp::cast(out)
     }
+
+    #[inline(always)]
+    fn transpose(self, mut squares: Squares) -> Squares {
+        for _ in 0..4 {
+            let mut shuffled = [[0; 2 * ROWS]; ROWS];
+            for i in 0..ROWS / 2 {
+                let upper = pulp::cast(squares[i]);
+                let lower = pulp::cast(squares[i + ROWS / 2]);
+                shuffled[2 * i] = pulp::cast(self.avx2._mm256_unpacklo_epi8(upper, lower));
+                shuffled[2 * i + 1] = pulp::cast(self.avx2._mm256_unpackhi_epi8(upper, lower));
+            }
+            squares = shuffled;
+        }
+        squares
+    }
 }
 
-/// Something to run for an instruction set.
-pub(super) trait Run {
+/// Something to run for an instruction set: a type of its own, since a closure that is not inlined
+/// runs without the instruction set's vectors.
+pub(crate) trait Run {
     type Output;
 
     /// Must be inlined, with all that it calls.
     fn run(self, lanes: impl Lanes) -> Self::Output;
 }
 
+/// Runs code compiled for this processor.
+pub(crate) fn vectorized<R: Run>(run: R) -> R::Output {
+    dispatch(Arch::new(), run)
+}
+
 /// Runs code compiled for `arch`.
-pub(super) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
+pub(crate) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
     struct Op<R, L>(R, L);
 
     impl<R: Run, L: Lanes> WithSimd for Op<R, L> {
@@ -120,5 +172,40 @@ pub(super) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
         Arch::V3(v3) => Simd::vectorize(v3, Op(run, v3)),
         Arch::Scalar => Simd::vectorize(Scalar::new(), Op(run, Plain)),
         other => other.dispatch(Op(run, Plain)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Transpose(Squares);
+
+    impl Run for Transpose {
+        type Output = Squares;
+
+        #[inline(always)]
+        fn run(self, lanes: impl Lanes) -> Squares {
+            lanes.transpose(self.0)
+        }
+    }
+
+    #[test]
+    fn squares_are_transposed() {
+        let mut squares: Squares = [[0; 2 * ROWS]; ROWS];
+        let mut value = 0u8;
+        for v in squares.iter_mut().flatten() {
+            // Every byte of a square is another.
+            value = value.wrapping_mul(5).wrapping_add(3);
+            *v = value;
+        }
+        for turned in [vectorized(Transpose(squares)), Plain.transpose(squares)] {
+            for (y, row) in turned.iter().enumerate() {
+                for (x, &v) in row.iter().enumerate() {
+                    let square = x / ROWS * ROWS;
+                    assert_eq!(v, squares[x % ROWS][square + y], "row {y}, column {x}");
+                }
+            }
+        }
     }
 }
