@@ -1,6 +1,6 @@
 //! Image files to RGB pixels, whole or in part.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 use std::ops::Range;
 use std::panic::catch_unwind;
 
@@ -164,10 +164,7 @@ impl Decoder {
         if format == ImageFormat::Jpeg {
             match self.jpeg.open(bytes) {
                 Ok(_) => return self.decode_jpeg(bytes, crop, denominator),
-                Err(JpegError::Unsupported(COMPONENTS)) if reaches_end_of_image(bytes) => {}
-                Err(JpegError::Unsupported(COMPONENTS)) => {
-                    return Err(AugError::Truncated(bytes.len()));
-                }
+                Err(JpegError::Unsupported(COMPONENTS)) => check_markers(bytes)?,
                 Err(error) => return Err(named(error, bytes)),
             }
         }
@@ -367,7 +364,11 @@ fn orientation(image: &JpegImage<'_, '_>) -> Orientation {
 fn guarded<T>(
     decode: impl FnOnce() -> image::ImageResult<T> + std::panic::UnwindSafe,
 ) -> Result<T, AugError> {
-    Ok(catch_unwind(decode).map_err(|_| AugError::DecoderPanicked)??)
+    let decoded = catch_unwind(decode).map_err(|_| AugError::DecoderPanicked)?;
+    decoded.map_err(|error| match error {
+        image::ImageError::IoError(e) if e.kind() == ErrorKind::UnexpectedEof => AugError::Ended,
+        error => AugError::Decode(error),
+    })
 }
 
 /// A decoder of the `image` crate that has read the header.
@@ -444,29 +445,41 @@ fn high_bytes<const N: usize>(width: u32, height: u32, samples: &[u16]) -> RgbIm
     out
 }
 
-/// Walks the markers of a JPEG: whether an end-of-image marker follows its scans.
-fn reaches_end_of_image(bytes: &[u8]) -> bool {
+/// Walks the markers of a JPEG of four components: an end-of-image marker must follow its scans, and
+/// the decoder panics where a second frame header changes the sampling.
+fn check_markers(bytes: &[u8]) -> Result<(), AugError> {
     const END_OF_IMAGE: u8 = 0xd9;
+    let mut frames = 0;
     let mut position = 2;
     while let Some((marker, after)) = next_marker(bytes, position) {
         match marker {
-            END_OF_IMAGE => return true,
+            END_OF_IMAGE => return Ok(()),
             // TEM and start of image carry nothing.
             0x01 | 0xd8 => position = after,
             _ => {
+                if matches!(marker, 0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf) {
+                    frames += 1;
+                }
+                if frames > 1 {
+                    return Err(AugError::Jpeg(JpegError::Segment {
+                        marker,
+                        position: after,
+                        what: "a second frame header",
+                    }));
+                }
                 let Some(&[high, low]) = bytes[after..].first_chunk() else {
-                    return false;
+                    break;
                 };
                 let length = usize::from(u16::from_be_bytes([high, low]));
                 // Broken, which is for the decoder to say.
                 if length < 2 {
-                    return true;
+                    return Ok(());
                 }
                 position = after + length;
             }
         }
     }
-    false
+    Err(AugError::Truncated(bytes.len()))
 }
 
 /// The next marker at or after `from` and the position behind it; entropy-coded bytes and restart

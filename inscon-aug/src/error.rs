@@ -16,6 +16,9 @@ pub enum AugError {
     /// The file ends before its image does.
     #[error("truncated JPEG: {0} bytes end before the end-of-image marker")]
     Truncated(usize),
+    /// A file of another format ends before its image does.
+    #[error("truncated file: the decoder ran out of bytes before the image was whole")]
+    Ended,
     /// The JPEG decoder refused the bytes.
     #[error("cannot decode the JPEG: {0}")]
     Jpeg(#[from] JpegError),

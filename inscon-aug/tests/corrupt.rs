@@ -321,6 +321,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ("bmp_bomb.bmp", "50000 x 50000 px need 7500000000 bytes"),
     ("tiff_bomb.tiff", "50000 x 50000 px need 7500000000 bytes"),
     ("tiff_compression_unknown.tiff", "ompression"),
+    ("jpeg_frame_second_of_cmyk.jpg", "a second frame header"),
+    ("rgb_cut0.bmp", "truncated file"),
     ("gif.jpg", "not a JPEG, PNG, WebP, BMP or TIFF image"),
     ("nothing.png", "(0 bytes)"),
 ];

@@ -164,6 +164,17 @@ fn frames() -> Vec<Variant> {
         ("frame_missing", without(rgb, 0xc0), Broken),
         ("second_start", twice, Broken),
     ];
+    // The sampling of the second one fits nothing that the first has had made room for.
+    let cmyk = whole("decode/cmyk.jpg");
+    let mut again = split(cmyk);
+    let mut frame = again.iter().find(|s| s.marker == 0xc0).cloned();
+    if let Some(frame) = &mut frame {
+        frame.body[16] = 0x41;
+        let rest = again.clone();
+        again.push(frame.clone());
+        again.extend(rest.into_iter().filter(|s| s.marker == 0xda));
+    }
+    all.push(("frame_second_of_cmyk", join(&again), Broken));
     let end_only = vec![0xff, 0xd8, 0xff, 0xd9];
     all.push(("end_only", end_only, Broken));
     all.into_iter().map(named).collect()

@@ -53,6 +53,9 @@ pub(crate) const WHOLE: [(&str, &[u8]); 36] = fixtures![
 pub(crate) const ARITHMETIC: [(&str, &[u8]); 2] =
     fixtures!["corrupt/arithmetic.jpg" "corrupt/arithmetic_progressive.jpg"];
 
+/// What fuzzing found to make a decoder panic or take too much.
+const FUZZED: [(&str, &[u8]); 1] = fixtures!["corrupt/fuzz_second_frame.jpg"];
+
 /// What [`variants`] expects of the files that are made by chance.
 const RECORDED: &str = include_str!("../fixtures/corrupt/expected.txt");
 
@@ -166,7 +169,7 @@ fn built() -> Vec<Variant> {
             all.push((format!("{kind}.{extension}"), bytes, Expected::Broken));
         }
     }
-    for (path, whole) in ARITHMETIC {
+    for (path, whole) in ARITHMETIC.into_iter().chain(FUZZED) {
         let (stem, extension) = parts(path);
         let name = format!("{stem}_whole.{extension}");
         all.push((name, whole.to_vec(), Expected::Broken));
