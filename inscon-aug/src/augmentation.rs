@@ -23,6 +23,7 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// ratio = [0.75, 1.3333333333333333]
 /// jitter = { brightness = 0.4, contrast = 0.4, saturation = 0.4, hue = 0.1, p = 0.8 }
 /// grayscale_p = 0.2
+/// grayscale_first = false
 /// blur = { sigma = [0.1, 2.0], p = 0.5, kernel = "pil" }  # or kernel = { exact = { size = 23 } }
 /// solarize = { threshold = 128, p = 0.0 }
 /// flip_p = 0.5
@@ -51,6 +52,8 @@ pub struct ViewAugmentation {
     pub jitter: ColorJitter,
     /// Probability of greyscale.
     pub grayscale_p: f64,
+    /// Greyscale before the colour jitter (MoCo v1), not after it.
+    pub grayscale_first: bool,
     /// Gaussian blur.
     pub blur: Blur,
     /// Solarisation, after the blur.
@@ -113,6 +116,7 @@ impl Default for ViewAugmentation {
             ratio: [3.0 / 4.0, 4.0 / 3.0],
             jitter: ColorJitter::default(),
             grayscale_p: 0.2,
+            grayscale_first: false,
             blur: Blur::default(),
             solarize: Solarize::default(),
             flip_p: 0.5,
@@ -123,14 +127,6 @@ impl Default for ViewAugmentation {
 }
 
 impl ViewAugmentation {
-    /// MoCo v2's augmentation at this size.
-    pub fn moco_v2(size: u32) -> Self {
-        Self {
-            size,
-            ..Self::default()
-        }
-    }
-
     /// Checks that every value lies in its range.
     ///
     /// # Errors
@@ -220,8 +216,12 @@ impl ViewAugmentation {
     /// If the image has no pixels.
     pub fn sample(&self, rng: &mut impl Rng, width: u32, height: u32) -> SampledView {
         let crop = random_resized_crop(rng, width, height, self.scale, self.ratio);
-        let colors = self.jitter.sample(rng);
-        let grayscale = chance(rng, self.grayscale_p);
+        let mut colors = self.jitter.sample(rng);
+        let mut grayscale = chance(rng, self.grayscale_p);
+        if grayscale && self.grayscale_first {
+            colors.insert(0, ColorOp::Grayscale);
+            grayscale = false;
+        }
         let blur = chance(rng, self.blur.p)
             .then(|| uniform(rng, self.blur.sigma[0], self.blur.sigma[1]) as f32);
         let flip = chance(rng, self.flip_p);
@@ -257,7 +257,7 @@ pub struct SampledView {
     pub size: [u32; 2],
     /// Colour operations in the order of application.
     pub colors: Vec<ColorOp>,
-    /// Made grey.
+    /// Made grey after them.
     pub grayscale: bool,
     /// Standard deviation of the blur in pixels of the view.
     pub blur: Option<f32>,

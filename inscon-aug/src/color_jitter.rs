@@ -76,6 +76,8 @@ pub enum ColorOp {
     Saturation(f32),
     /// Shift of PIL's 8-bit hue, in turns of the colour circle.
     Hue(f32),
+    /// The pixel's luma, three times: greyscale among the jitter (MoCo v1 has it before).
+    Grayscale,
     /// Inverts what is at least this bright: `v < threshold ? v : 255 − v`.
     Solarize(u8),
 }
@@ -114,6 +116,12 @@ impl Run for Recolor<'_> {
             }
             ColorOp::Saturation(factor) => saturate(r, g, b, factor),
             ColorOp::Hue(turns) => shift_hue(r, g, b, turns),
+            ColorOp::Grayscale => {
+                for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+                    let grey = luma([*r, *g, *b]);
+                    (*r, *g, *b) = (grey, grey, grey);
+                }
+            }
             ColorOp::Solarize(threshold) => {
                 for plane in [r, g, b] {
                     for v in plane {

@@ -16,12 +16,37 @@ pub enum AugError {
     /// The file ends before its image does.
     #[error("truncated JPEG: {0} bytes end before the end-of-image marker")]
     Truncated(usize),
+    /// A file of another format ends before its image does.
+    #[error("truncated file: the decoder ran out of bytes before the image was whole")]
+    Ended,
     /// The JPEG decoder refused the bytes.
     #[error("cannot decode the JPEG: {0}")]
     Jpeg(#[from] JpegError),
     /// The decoder refused the bytes.
     #[error("cannot decode the image: {0}")]
     Decode(#[from] image::ImageError),
+    /// A PNG or WebP file whose chunks contradict each other.
+    #[error("broken {format} file: {what}, at byte {position}")]
+    Container {
+        /// Name of the format.
+        format: &'static str,
+        /// Where the chunk begins in the file.
+        position: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An image of a format other than JPEG that needs more memory than allowed.
+    #[error("{width} x {height} px need {needed} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Width of the image in pixels.
+        width: u32,
+        /// Height of the image in pixels.
+        height: u32,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// The decoder itself broke on the bytes.
     #[error("the decoder panicked on this file; it is broken beyond what the decoder expects")]
     DecoderPanicked,

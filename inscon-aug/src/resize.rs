@@ -11,6 +11,11 @@ use crate::resample::{Resampler, Source};
 /// the last bit PIL's `image.crop(..).resize(.., BILINEAR)` (what torchvision does), without
 /// copying the crop.
 ///
+/// Rows are filtered first, then columns, each rounded to bytes: Pillow up to 12, with which the
+/// published models were trained. Pillow 13 filters columns first where the height shrinks much
+/// more than the width (python-pillow/Pillow#9549), which moves some bytes of such crops by a
+/// level; this crate keeps one order.
+///
 /// A crop of whole pixels sees nothing beyond its edges, as in torchvision; a fractional one sees
 /// the pixels it cuts: PIL's `image.crop(outwards).resize(.., BILINEAR, box=..)`.
 ///

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use image::RgbImage;
-use inscon_aug::{AugError, ColorOp, SampledView, ViewAugmentation, decode_rgb, stream};
+use inscon_aug::{
+    AugError, ColorOp, DetectionAugmentation, DetectionTransform, SampledView, ViewAugmentation,
+    decode_rgb, stream,
+};
 
 #[test]
 fn the_default_is_moco_v2() {
@@ -66,6 +69,42 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
+fn a_detection_policy_is_a_piece_of_a_file_too() {
+    let parse = |text: &str| serde_json::from_str::<DetectionAugmentation>(text);
+    let policy = parse(r#"{ "short_edge_length": [640, 800], "sample_style": "range" }"#).unwrap();
+    policy.validate().unwrap();
+    assert_eq!((policy.max_size, policy.flip_p), (1333, 0.5));
+    assert!(parse(r#"{ "min_size": 800 }"#).is_err());
+    for (text, name) in [
+        (r#"{ "short_edge_length": [] }"#, "short_edge_length"),
+        (r#"{ "short_edge_length": [0] }"#, "short_edge_length"),
+        (
+            r#"{ "short_edge_length": [800, 640], "sample_style": "range" }"#,
+            "short_edge_length",
+        ),
+        (
+            r#"{ "short_edge_length": [800], "sample_style": "range" }"#,
+            "short_edge_length",
+        ),
+        (r#"{ "max_size": 0 }"#, "max_size"),
+        (r#"{ "flip_p": -0.5 }"#, "flip_p"),
+    ] {
+        let error = parse(text).unwrap().validate().unwrap_err();
+        assert!(
+            matches!(error, AugError::Config { field, .. } if field == name),
+            "{error}"
+        );
+    }
+    // A drawn transform can be written down and applied again.
+    let drawn = policy.sample(&mut stream(0, &[2]), 640, 427);
+    let text = serde_json::to_string(&drawn).unwrap();
+    assert_eq!(
+        serde_json::from_str::<DetectionTransform>(&text).unwrap(),
+        drawn
+    );
+}
+
+#[test]
 fn draws_have_the_recipes_frequencies() {
     let a = ViewAugmentation::moco_v2(64);
     let n = 4000;
@@ -95,7 +134,7 @@ fn draws_have_the_recipes_frequencies() {
         for color in &view.colors {
             let ok = match *color {
                 ColorOp::Hue(h) => h.abs() <= 0.1,
-                ColorOp::Solarize(_) => false,
+                ColorOp::Solarize(_) | ColorOp::Grayscale => false,
                 ColorOp::Brightness(f) | ColorOp::Contrast(f) | ColorOp::Saturation(f) => {
                     (0.6..=1.4).contains(&f)
                 }

@@ -125,7 +125,7 @@ fn an_enormous_image_is_refused_before_its_memory_is_taken() {
     bytes[22..26].copy_from_slice(&60_000u32.to_le_bytes());
     let error = decode_rgb(&bytes).unwrap_err();
     assert!(
-        matches!(error, AugError::Decode(image::ImageError::Limits(_))),
+        matches!(error, AugError::TooLarge { width: 60_000, .. }),
         "{error:?}"
     );
 }

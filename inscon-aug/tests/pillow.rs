@@ -14,10 +14,10 @@ use inscon_aug::{
 };
 use ndarray::Array3;
 
-/// Our resize filters columns first and PIL rows first, each rounding in between.
+/// Both filter rows first and round in between; none of these crops is one of which Pillow 13 filters
+/// columns first.
 const RESIZE_TOLERANCE: u8 = 0;
-/// A resize's difference of one level, carried through colour operations that magnify it: a hue of
-/// PIL's turns by jumps of 1/255.
+/// Every operation of it is PIL's to the last bit.
 const VIEW_TOLERANCE: u8 = 0;
 
 fn picture(name: &str) -> RgbImage {
@@ -95,6 +95,11 @@ fn colors_are_equal_to_the_last_bit() {
         check(&format!("hue_{turns}"), 0, &changed(|img| op.apply(img)));
     }
     check("grayscale", 0, &changed(grayscale));
+    check(
+        "grayscale",
+        0,
+        &changed(|img| ColorOp::Grayscale.apply(img)),
+    );
     check("flip", 0, &changed(horizontal_flip));
 }
 

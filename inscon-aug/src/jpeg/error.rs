@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// What is [`JpegError::Unsupported`] of a JPEG that the `image` crate's decoder can read.
+pub(crate) const COMPONENTS: &str = "a JPEG of other than 1 or 3 components";
+
 /// An error of [`JpegDecoder`](super::JpegDecoder).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

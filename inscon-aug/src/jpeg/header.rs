@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::JpegError;
+use super::error::{COMPONENTS, JpegError};
 use super::huffman::{Definition, STANDARD_TABLES};
 
 /// Blocks that an interleaved MCU may have.
@@ -309,9 +309,7 @@ fn frame(
         return Err(wrong("an image without pixels"));
     }
     if count != 1 && count != 3 {
-        return Err(JpegError::Unsupported(
-            "a JPEG of other than 1 or 3 components",
-        ));
+        return Err(JpegError::Unsupported(COMPONENTS));
     }
     let count = usize::from(count);
     let (specs, rest) = specs.as_chunks::<3>();

@@ -46,6 +46,7 @@ use std::ops::Range;
 
 use pulp::Arch;
 
+pub(crate) use error::COMPONENTS;
 pub use error::JpegError;
 
 use bits::ScanData;
@@ -55,6 +56,10 @@ use huffman::{Tables, Use};
 use output::Output;
 use plan::Plan;
 use scan::Sequential;
+
+/// Scans that a file may have, so that a few bytes do not take minutes: encoders write about ten,
+/// and one for each coefficient of each component would be 192.
+const MAX_SCANS: usize = 500;
 
 /// Decodes JPEG files, one after the other, in the same buffers.
 pub struct JpegDecoder {
@@ -279,7 +284,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             what,
         };
         let mut scan = self.scan;
-        loop {
+        for count in 1.. {
+            if count > MAX_SCANS {
+                return Err(wrong(0xda, reader.position, "more than 500 scans"));
+            }
             let announced = coefficients.announce(header, frame, &scan);
             announced.map_err(|what| wrong(0xda, reader.position, what))?;
             let mcus = match scan.components() {

@@ -166,6 +166,7 @@ mod tests {
             "loss",
             "query_forward",
             "sgd",
+            "upload",
         ];
         assert_eq!(phases, expected);
         let line = serde_json::to_value(&times).unwrap();

@@ -1,5 +1,6 @@
 //! `[finetune]`: the detector and its training.
 
+use inscon_aug::SampleStyle;
 use inscon_model::detection::RcnnConfig;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,8 @@ pub struct FinetuneConfig {
     pub batch: usize,
     /// Shortest sides to draw from in training, in pixels.
     pub min_sizes: Vec<u32>,
-    /// How they are drawn.
-    pub min_size_sampling: MinSizeSampling,
+    /// How they are drawn: detectron2's `INPUT.MIN_SIZE_TRAIN_SAMPLING`.
+    pub min_size_sampling: SampleStyle,
     /// Bound of the longest side.
     pub max_size: u32,
     /// Shortest side at test.
@@ -55,18 +56,6 @@ pub struct FinetuneConfig {
     pub checkpoint_every: u64,
 }
 
-/// How the shortest side of a training image is drawn: detectron2's
-/// `INPUT.MIN_SIZE_TRAIN_SAMPLING`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MinSizeSampling {
-    /// One of `min_sizes`.
-    #[default]
-    Choice,
-    /// Any whole number from the first of `min_sizes` to the second, both included.
-    Range,
-}
-
 impl FinetuneConfig {
     /// Checks the values against each other.
     pub(super) fn validate(&self) -> Result<(), String> {
@@ -78,7 +67,7 @@ impl FinetuneConfig {
         if self.min_sizes.contains(&0) || self.test_min_size == 0 {
             return Err("finetune.min_sizes and finetune.test_min_size must be at least 1".into());
         }
-        if self.min_size_sampling == MinSizeSampling::Range {
+        if self.min_size_sampling == SampleStyle::Range {
             let ordered = matches!(self.min_sizes[..], [low, high] if low <= high);
             if !ordered {
                 return Err(format!(
@@ -108,7 +97,7 @@ impl Default for FinetuneConfig {
             iterations: 90_000,
             batch: 16,
             min_sizes: vec![640, 672, 704, 736, 768, 800],
-            min_size_sampling: MinSizeSampling::Choice,
+            min_size_sampling: SampleStyle::Choice,
             max_size: 1333,
             test_min_size: 800,
             max_train_images: 0,

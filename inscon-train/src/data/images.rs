@@ -180,7 +180,7 @@ impl Images {
             let views = draw([width, height]);
             let region = PixelRegion::from(&*image);
             self.render(&views, &region, scratch, out);
-            self.counters.shown(0);
+            self.counters.shown();
             return Ok(views);
         }
         self.fetch(index, bytes)?;
@@ -197,7 +197,7 @@ impl Images {
             Ok::<_, Failure>((views, region))
         })?;
         self.render(&views, &region, scratch, out);
-        self.counters.shown(bytes.len());
+        self.counters.shown();
         Ok(views)
     }
 
@@ -208,7 +208,9 @@ impl Images {
             .map_err(|error| match error {
                 SampleError::Unreadable(what) => Failure::Image(what),
                 SampleError::Source(_) => Failure::Source(error),
-            })
+            })?;
+        self.counters.file(bytes.len());
+        Ok(())
     }
 
     fn kept(

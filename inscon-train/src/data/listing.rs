@@ -185,7 +185,7 @@ pub(super) fn load(cache: &Path, root: &Path) -> Option<Listing> {
     for line in lines {
         names.push(&line.ok()?);
     }
-    (names.len() == header.images).then(|| Listing {
+    (names.len() == header.images).then_some(Listing {
         names,
         unreadable: header.unreadable,
         folders: header.folders,

@@ -10,7 +10,9 @@ use serde::Serialize;
 pub struct LoadStats {
     /// Images shown.
     pub images: u64,
-    /// Bytes of their files.
+    /// Files read: fewer than the images shown where decoded images are kept.
+    pub files: u64,
+    /// Bytes of these files.
     pub bytes: u64,
     /// Seconds of reading files, or of waiting for them to arrive.
     pub read: f64,
@@ -28,6 +30,7 @@ impl LoadStats {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             images: self.images - earlier.images,
+            files: self.files - earlier.files,
             bytes: self.bytes - earlier.bytes,
             read: self.read - earlier.read,
             decode: self.decode - earlier.decode,
@@ -48,6 +51,7 @@ impl LoadStats {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     images: AtomicU64,
+    files: AtomicU64,
     bytes: AtomicU64,
     bad: AtomicU64,
     /// Nanoseconds of reading, decoding and augmenting.
@@ -72,9 +76,14 @@ impl Counters {
         out
     }
 
-    pub(super) fn shown(&self, bytes: usize) {
-        self.images.fetch_add(1, Relaxed);
+    /// A file of so many bytes was read.
+    pub(super) fn file(&self, bytes: usize) {
+        self.files.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn shown(&self) {
+        self.images.fetch_add(1, Relaxed);
     }
 
     pub(super) fn bad(&self) {
@@ -86,6 +95,7 @@ impl Counters {
             |part: Part| Duration::from_nanos(self.nanoseconds[part as usize].load(Relaxed));
         LoadStats {
             images: self.images.load(Relaxed),
+            files: self.files.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             bad: self.bad.load(Relaxed),
             read: seconds(Part::Read).as_secs_f64(),

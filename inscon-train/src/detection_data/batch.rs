@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
-use inscon_aug::{DetectionTransform, ResizeShortestEdge, below, chance, normalize_into, stream};
+use inscon_aug::{DetectionAugmentation, DetectionTransform, normalize_into, stream};
 use inscon_model::detection::{BitMask, Target};
 use ndarray::{Array4, Axis, Slice};
-use rand::Rng;
 
 use super::{BatchPlan, DetectionDataError, DetectionDataset};
-use crate::config::MinSizeSampling;
 
 /// Images, normalised, each in the upper left of a canvas of a common size; the rest is 0, the mean
 /// colour (detectron2's `ImageList`).
@@ -88,12 +86,8 @@ pub struct TrainBatches {
     pub seed: u64,
     /// Images in a batch.
     pub batch: usize,
-    /// Shortest sides to draw from.
-    pub min_sizes: Vec<u32>,
-    /// How they are drawn; a range takes the first and the last.
-    pub sampling: MinSizeSampling,
-    /// Bound of the longest side.
-    pub max_size: u32,
+    /// How sizes and flips are drawn.
+    pub augmentation: DetectionAugmentation,
     /// The detector's input.
     pub format: PixelFormat,
     /// Whether targets carry masks.
@@ -138,13 +132,8 @@ impl TrainBatches {
         for (slot, &image) in images.iter().enumerate() {
             let (image, picture) = self.readable(image)?;
             let rng = &mut stream(self.seed, &[4, iteration, slot as u64]);
-            let min_size = self.min_size(rng);
-            let flip = chance(rng, 0.5);
-            let resize = ResizeShortestEdge {
-                min_size,
-                max_size: self.max_size,
-            };
-            let view = resize.transform(picture.width(), picture.height(), flip);
+            let (width, height) = picture.dimensions();
+            let view = self.augmentation.sample(rng, width, height);
             targets.push(self.target(image, &view)?);
             pictures.push(view.apply_rgb(&picture));
             used.push(image);
@@ -156,15 +145,6 @@ impl TrainBatches {
             targets,
             images: used,
         })
-    }
-
-    fn min_size(&self, rng: &mut impl Rng) -> u32 {
-        match (self.sampling, &self.min_sizes[..]) {
-            (MinSizeSampling::Range, [low, .., high]) => {
-                low + below(rng, high.saturating_sub(*low) as usize + 1) as u32
-            }
-            (_, sizes) => sizes[below(rng, sizes.len())],
-        }
     }
 
     fn readable(&self, image: usize) -> Result<(usize, Arc<RgbImage>), DetectionDataError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use inscon_aug::DetectionAugmentation;
 
 use crate::config::ExperimentConfig;
 use crate::detection_data::{DetectionDataset, Part, PixelFormat, Subset, TrainBatches};
@@ -60,9 +61,12 @@ pub fn train_batches(config: &ExperimentConfig, data: Arc<DetectionDataset>) -> 
         data,
         seed: config.seed,
         batch: f.batch,
-        min_sizes: f.min_sizes.clone(),
-        sampling: f.min_size_sampling,
-        max_size: f.max_size,
+        augmentation: DetectionAugmentation {
+            short_edge_length: f.min_sizes.clone(),
+            max_size: f.max_size,
+            sample_style: f.min_size_sampling,
+            flip_p: 0.5,
+        },
         format: pixel_format(config),
         masks: f.detector.mask,
     }

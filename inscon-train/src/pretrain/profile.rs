@@ -55,6 +55,8 @@ pub struct DataProfile {
     pub batch: usize,
     /// Mean bytes of a file.
     pub bytes_per_image: f64,
+    /// Whether decoded images are kept in memory (`data.cache`).
+    pub cache: bool,
     /// By number of threads.
     pub workers: Vec<WorkersProfile>,
     /// Images a second that the device takes, if known.
@@ -88,7 +90,8 @@ pub fn profile_data(
         place: source.place(),
         images: source.len(),
         batch: batches.batch(),
-        bytes_per_image: stats.bytes as f64 / stats.images.max(1) as f64,
+        bytes_per_image: stats.bytes as f64 / stats.files.max(1) as f64,
+        cache: config.data.cache,
         workers: measured,
         device_rate: options.device_rate,
         bad: stats.bad,
@@ -237,6 +240,13 @@ impl fmt::Display for DataProfile {
                 m.decode_ms,
                 m.augment_ms,
                 100.0 * m.busy
+            )?;
+        }
+        if self.cache {
+            writeln!(
+                f,
+                "data.cache = true: each image is read and decoded once, which the first epoch pays \
+                 for; a later one reads and decodes nothing"
             )?;
         }
         if self.bad > 0 {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use inscon_train::config::MinSizeSampling;
+use inscon_aug::DetectionAugmentation;
 use inscon_train::detection_data::{Ahead, DetectionBatch, DetectionDataset, Subset, TrainBatches};
 use inscon_train::finetune::{open_data, pixel_format};
 
@@ -25,9 +25,11 @@ fn batches(toy: &Toy) -> TrainBatches {
         data: Arc::new(open(toy).unwrap()),
         seed: 1,
         batch: 3,
-        min_sizes: vec![48, 56, 64],
-        sampling: MinSizeSampling::Choice,
-        max_size: 100,
+        augmentation: DetectionAugmentation {
+            short_edge_length: vec![48, 56, 64],
+            max_size: 100,
+            ..DetectionAugmentation::default()
+        },
         format: pixel_format(&toy.recipe(&[])),
         masks: true,
     }

@@ -71,7 +71,7 @@ fn too_many_bad_images_stop_the_run() {
         truncated_jpeg(&images.join(format!("cut{i}.jpg")));
     }
     let error = failure(&tiny(&images, &[]), &run);
-    assert!(error.contains("3 of 11 images"), "{error}");
+    assert!(error.contains("3 of the 11 images"), "{error}");
     assert!(error.contains("data.max_bad_share = 0.2"), "{error}");
     assert!(error.contains("bad_images.jsonl"), "{error}");
     assert_eq!(list(&run).len(), 3);

@@ -34,8 +34,10 @@ fn write(folder: &Path) {
     .unwrap();
 }
 
-/// What a batch holds, to compare.
-fn content(batch: &PretrainBatch) -> (u64, Vec<String>, Vec<u8>, Vec<u8>, String) {
+/// What a batch holds, to compare: step, files, query, key, geometry.
+type Content = (u64, Vec<String>, Vec<u8>, Vec<u8>, String);
+
+fn content(batch: &PretrainBatch) -> Content {
     (
         batch.step,
         batch.files.clone(),
@@ -51,7 +53,7 @@ fn load(
     steps: Range<u64>,
     workers: usize,
     prefetch: usize,
-) -> Vec<(u64, Vec<String>, Vec<u8>, Vec<u8>, String)> {
+) -> Vec<Content> {
     let batches = Arc::new(PretrainBatches::open(config).unwrap());
     let mut loader =
         PretrainLoader::start(batches, steps, workers, prefetch, BTreeSet::new()).unwrap();
@@ -123,7 +125,7 @@ fn shards_give_the_folders_batches() {
 fn scaling_while_decoding_is_used_and_close() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let sets = ["pretrain.tile=16", "model.output_stride=8"];
+    let sets = ["pretrain.tile=16"];
     let scaled = load(&tiny(dir.path(), &sets), 0..3, 2, 2);
     let with_off = [&sets[..], &["data.jpeg_scaling=false"]].concat();
     let exact = load(&tiny(dir.path(), &with_off), 0..3, 2, 2);

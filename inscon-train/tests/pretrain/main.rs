@@ -7,6 +7,15 @@ mod adopt;
 mod bad_images;
 mod batches;
 mod command;
+mod corrupt;
+#[path = "../../../inscon-aug/tests/corrupt_variants/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    clippy::precedence,
+    reason = "inscon-aug's tests use more of it"
+)]
+mod corrupt_variants;
 mod fixture;
 mod loader;
 mod messages;

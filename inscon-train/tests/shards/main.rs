@@ -7,4 +7,5 @@ mod fixture;
 mod memory;
 mod pack;
 mod reading;
+mod real_server;
 mod server;

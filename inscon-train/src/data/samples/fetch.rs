@@ -428,7 +428,7 @@ fn status(said: &str) -> Option<u16> {
 }
 
 /// An error with its reasons, each once, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

@@ -131,8 +131,9 @@ impl Stores {
             None => {
                 let store = self.build(&kind, text, &root).map_err(|e| {
                     refused(format!(
-                        "{e}; stores are set up by the environment (AWS_ENDPOINT_URL, \
-                             AWS_REGION, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME)"
+                        "{}; stores are set up by the environment (AWS_ENDPOINT_URL, AWS_REGION, \
+                         GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME)",
+                        super::fetch::chain(&e)
                     ))
                 })?;
                 self.open.insert(name, store.clone());
