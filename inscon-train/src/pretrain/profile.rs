@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::config::ExperimentConfig;
@@ -72,32 +72,43 @@ pub struct DataProfile {
 /// Makes batches as fast as it can for each number of threads and says where the time goes.
 ///
 /// # Errors
-/// Images that cannot be used, and an interrupt.
+/// Images that cannot be used, no number of threads, and an interrupt.
 pub fn profile_data(
     config: &ExperimentConfig,
     options: &ProfileOptions,
     interrupt: &Interrupt,
 ) -> anyhow::Result<DataProfile> {
-    let batches = Arc::new(PretrainBatches::open(config)?);
-    let mut measured = Vec::new();
+    let mut profile: Option<DataProfile> = None;
+    let (mut files, mut bytes) = (0, 0);
     for &workers in &options.workers {
-        measured.push(measure(&batches, workers, config, options.time, interrupt)?);
+        // Anew: a source reads ahead what it was told for the measurement before, and decoded
+        // images that are kept would make this one's time look like nothing.
+        let batches = Arc::new(PretrainBatches::open(config)?);
+        let measured = measure(&batches, workers, config, options.time, interrupt)?;
+        let source = batches.images().source();
+        let profile = profile.get_or_insert_with(|| DataProfile {
+            place: source.place(),
+            images: source.len(),
+            batch: batches.batch(),
+            bytes_per_image: 0.0,
+            cache: config.data.cache,
+            workers: Vec::new(),
+            device_rate: options.device_rate,
+            bad: 0,
+            samples: SampleStatistics::default(),
+            verdict: String::new(),
+        });
+        let stats = batches.images().stats();
+        files += stats.files;
+        bytes += stats.bytes;
+        profile.bad += stats.bad;
+        profile.samples = profile.samples.plus(&source.statistics());
+        profile.workers.push(measured);
     }
-    let stats = batches.images().stats();
-    let source = batches.images().source();
-    let verdict = verdict(&measured, config.data.workers, options.device_rate);
-    Ok(DataProfile {
-        place: source.place(),
-        images: source.len(),
-        batch: batches.batch(),
-        bytes_per_image: stats.bytes as f64 / stats.files.max(1) as f64,
-        cache: config.data.cache,
-        workers: measured,
-        device_rate: options.device_rate,
-        bad: stats.bad,
-        samples: source.statistics(),
-        verdict,
-    })
+    let mut profile = profile.context("no number of loader threads to measure with")?;
+    profile.bytes_per_image = bytes as f64 / files.max(1) as f64;
+    profile.verdict = verdict(&profile.workers, config.data.workers, options.device_rate);
+    Ok(profile)
 }
 
 fn measure(
