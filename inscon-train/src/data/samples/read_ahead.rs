@@ -50,6 +50,8 @@ struct State {
     requests: usize,
     /// Samples that threads wait for.
     wanted: Vec<u32>,
+    /// Places of the planned samples that were asked for last.
+    asked: VecDeque<u64>,
     /// Vectors that came back.
     spare: Vec<Vec<u8>>,
     failed: Option<SampleError>,
@@ -59,6 +61,14 @@ struct State {
 
 /// Most vectors kept for reuse.
 const SPARE: usize = 64;
+
+/// So many samples say where in the plans the callers are: the median of their places, which the
+/// few that are asked for out of turn do not move.
+const ASKED: usize = 15;
+
+/// Samples so near to that place are asked for in turn: callers are many threads, and may leave
+/// samples out.
+const NEAR: u64 = 256;
 
 /// What [`ReadAhead::take`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,7 +138,10 @@ impl ReadAhead {
         let mut state = self.lock();
         let mut waited = false;
         let taken = loop {
-            if let Some(image) = state.remove(sample) {
+            if let Some((place, image)) = state.remove(sample) {
+                if !waited {
+                    state.note(place);
+                }
                 let before = std::mem::replace(bytes, image);
                 if state.spare.len() < SPARE {
                     state.spare.push(before);
@@ -142,6 +155,11 @@ impl ReadAhead {
                 break Ok(Taken::Unplanned);
             }
             if !waited {
+                // What takes the place of a broken image may be planned for the end of the epoch:
+                // to wait for it would be to read everything before it, and to drop most of that.
+                if !self.comes_soon(&mut state, sample) {
+                    break Ok(Taken::Unplanned);
+                }
                 waited = true;
                 state.wanted.push(sample);
                 self.wake.notify_one();
@@ -164,6 +182,27 @@ impl ReadAhead {
         drop(state);
         self.wake.notify_one();
         taken
+    }
+
+    /// Whether it is worth waiting for a planned sample: it is under way, there is room for all that
+    /// is read before it, or the callers have come to it.
+    fn comes_soon(&self, state: &mut State, sample: u32) -> bool {
+        let mut bytes = state.held_bytes + state.coming_bytes;
+        let mut found = None;
+        for (first, plan) in &state.plans {
+            if let Some((place, ahead)) = plan.ahead(&self.layout, sample) {
+                bytes += ahead;
+                found = Some(first + u64::from(place));
+                break;
+            }
+            bytes += plan.left(&self.layout);
+        }
+        let Some(place) = found else {
+            return true;
+        };
+        let is_near = state.front().is_none_or(|at| at.abs_diff(place) <= NEAR);
+        state.note(place);
+        is_near || bytes <= self.budget
     }
 
     /// True for the first caller, who is to let [`run`](Self::run) run.
@@ -299,10 +338,25 @@ impl ReadAhead {
 }
 
 impl State {
-    /// Takes a sample out, the copy that was planned first.
-    fn remove(&mut self, sample: u32) -> Option<Vec<u8>> {
+    /// Takes a sample out, the copy that was planned first, with its place.
+    fn remove(&mut self, sample: u32) -> Option<(u64, Vec<u8>)> {
         let &(_, place) = self.places.range((sample, 0)..=(sample, u64::MAX)).next()?;
-        self.drop_place(place)
+        Some((place, self.drop_place(place)?))
+    }
+
+    /// A planned sample is asked for.
+    fn note(&mut self, place: u64) {
+        if self.asked.len() == ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(place);
+    }
+
+    /// About where in the plans the callers are.
+    fn front(&self) -> Option<u64> {
+        let mut places: Vec<u64> = self.asked.iter().copied().collect();
+        places.sort_unstable();
+        places.get(places.len() / 2).copied()
     }
 
     fn drop_place(&mut self, place: u64) -> Option<Vec<u8>> {
