@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::Interrupt;
 use crate::config::ExperimentConfig;
 use crate::data::{LoadStats, PretrainBatches, PretrainLoader, SampleStatistics};
-use crate::{Interrupt, RunDir, read_metrics};
 
 /// What [`profile_data`] is to measure.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,11 +161,20 @@ fn measure(
 }
 
 /// Images a second of the steps of a run without their waiting for images, by the last lines of its
-/// `metrics.jsonl`; `None` if there are none.
-#[must_use]
-pub fn device_rate(run: &Path, batch: usize) -> Option<f64> {
-    let dir = RunDir::create(run.join("pretrain")).ok()?;
-    let lines = read_metrics(&dir);
+/// `metrics.jsonl`; `None` if they do not say.
+///
+/// # Errors
+/// When the run has no such file; nothing is created.
+pub fn device_rate(run: &Path, batch: usize) -> anyhow::Result<Option<f64>> {
+    let file = run.join("pretrain/metrics.jsonl");
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!(
+            "cannot read {}, which says how fast the device is; check --run, or give --device-rate",
+            file.display()
+        )
+    })?;
+    let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
+    let lines: Vec<Value> = text.lines().filter_map(parsed).collect();
     let mut rates: Vec<f64> = lines
         .iter()
         .rev()
@@ -176,7 +187,7 @@ pub fn device_rate(run: &Path, batch: usize) -> Option<f64> {
         })
         .collect();
     rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied()
+    Ok(rates.get(rates.len() / 2).copied())
 }
 
 fn verdict(measured: &[WorkersProfile], configured: usize, device: Option<f64>) -> String {
@@ -298,12 +309,23 @@ mod tests {
     #[test]
     fn a_runs_metrics_give_the_devices_rate() {
         let dir = tempfile::tempdir().unwrap();
-        let run = RunDir::create(dir.path().join("pretrain")).unwrap();
-        assert_eq!(device_rate(dir.path(), 8), None);
+        let run = crate::RunDir::create(dir.path().join("pretrain")).unwrap();
         let mut log = crate::MetricsLog::open(&run, 0).unwrap();
+        assert_eq!(device_rate(dir.path(), 8).unwrap(), None);
         let ms = serde_json::json!({ "backward": 30.0, "loss": 10.0, "data_wait": 500.0 });
         log.write(&serde_json::json!({ "step": 1, "ms": ms }))
             .unwrap();
-        assert_eq!(device_rate(dir.path(), 8), Some(200.0));
+        assert_eq!(device_rate(dir.path(), 8).unwrap(), Some(200.0));
+    }
+
+    #[test]
+    fn a_mistyped_run_is_named_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = device_rate(&dir.path().join("typo"), 8).unwrap_err();
+        assert!(
+            error.to_string().contains("typo/pretrain/metrics.jsonl"),
+            "{error}"
+        );
+        assert!(!dir.path().join("typo").exists());
     }
 }

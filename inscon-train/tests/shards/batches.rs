@@ -106,3 +106,17 @@ fn every_number_of_workers_is_measured_from_the_start() {
     let error = profile_data(&config, &none, &Interrupt::manual()).unwrap_err();
     assert!(error.to_string().contains("loader threads"), "{error}");
 }
+
+#[test]
+fn rates_of_a_device_are_numbers() {
+    for rate in ["0", "-3", "nan", "inf", "fast"] {
+        let rate = format!("--device-rate={rate}");
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_inscon-train"))
+            .args(["profile-data", "--config", "none.toml", &rate])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("--device-rate"), "{said}");
+    }
+}
