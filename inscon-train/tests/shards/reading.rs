@@ -47,11 +47,19 @@ fn patterns_name_the_same_shards() {
         assert_eq!(source.place(), pattern);
         fixture.read_all(&source, &(0..20).collect::<Vec<_>>(), 1);
     }
+    // The index beside them, and half a shard of a packing that goes on, are none.
+    std::fs::write(fixture.shards().join("train-000004.tar.tmp"), b"half").unwrap();
+    let source = open(&format!("{dir}/*"), &quick(0));
+    assert_eq!(source.groups(), all.groups());
     let some = open(&format!("{dir}/train-00000{{2,0}}.tar"), &quick(0));
     assert_eq!(some.name(0), "train-000002.tar/b.1/00012.jpg");
     for (pattern, said) in [
         (format!("{dir}/val-*.tar"), "names no shards"),
         (format!("{dir}/train-000000.tar::{dir}/*.tar"), "twice"),
+        (
+            format!("{dir}/train-000000.tar::{dir}/../shards/train-000000.tar"),
+            "twice",
+        ),
         (format!("{dir}/train-{{7..7}}.tar"), "No such file"),
         (text(&fixture.dir.path().join("photos")), "names no shards"),
         (String::new(), "is empty"),

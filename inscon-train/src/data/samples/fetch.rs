@@ -272,7 +272,7 @@ impl Fetcher {
         }
     }
 
-    /// The objects whose keys begin with the folder `prefix`, in order.
+    /// The objects whose keys begin with the folder `prefix`, by the parts of their keys.
     pub(super) async fn list(
         &self,
         url: &str,
@@ -292,7 +292,8 @@ impl Fetcher {
             };
             match tried.await {
                 Ok(mut found) => {
-                    found.sort_by(|a, b| a.location.cmp(&b.location));
+                    // As paths compare: a folder and its shards give the same order from anywhere.
+                    found.sort_by(|a, b| a.location.parts().cmp(b.location.parts()));
                     return Ok(found);
                 }
                 Err(failure) => failures.next(failure).await?,
@@ -460,6 +461,38 @@ mod tests {
             [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
         );
         assert_eq!(policy.pause(u32::MAX).as_millis(), 10_000);
+    }
+
+    #[test]
+    fn objects_are_in_the_order_of_files() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let fetcher = Fetcher {
+            policy: RetryPolicy::default(),
+            counters: Arc::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let listed = runtime.block_on(async {
+            for key in ["d/a-b/x.tar", "d/b.tar", "d/a/x.tar", "e/a.tar"] {
+                store
+                    .put_opts(&key.into(), "".into(), Default::default())
+                    .await
+                    .unwrap();
+            }
+            fetcher.list("memory", &store, &"d".into()).await.unwrap()
+        });
+        let keys: Vec<_> = listed.iter().map(|meta| meta.location.as_ref()).collect();
+        assert_eq!(keys, ["d/a/x.tar", "d/a-b/x.tar", "d/b.tar"]);
+        let mut files: Vec<_> = keys.iter().map(std::path::PathBuf::from).collect();
+        files.sort();
+        assert!(
+            files
+                .iter()
+                .zip(&keys)
+                .all(|(file, key)| file.to_str() == Some(key))
+        );
     }
 
     #[test]
