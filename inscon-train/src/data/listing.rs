@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::image_folder::{Names, is_image};
+use crate::fnv::fnv1a;
 use crate::write_whole;
 
 /// The images under a folder and the folders they were found in.
@@ -148,14 +149,8 @@ const RACY: Duration = Duration::from_secs(2);
 /// Where the listing of `root` is kept.
 fn place(cache: &Path, root: &Path) -> Option<(PathBuf, PathBuf)> {
     let root = root.canonicalize().ok()?;
-    // FNV-1a: a name, not a proof; the file holds the path.
-    let hash = root
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    // A name, not a proof; the file holds the path.
+    let hash = fnv1a(root.as_os_str().as_encoded_bytes());
     Some((cache.join(format!("listing-{hash:016x}.txt")), root))
 }
 
