@@ -145,7 +145,7 @@ impl Fetcher {
         mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
     ) -> Result<(), ShardError> {
         let (store, key) = match &location.at {
-            At::File(path) => return read_file(path, range, &self.counters, sink).await,
+            At::File(path) => return read_file(path, range, size, &self.counters, sink).await,
             At::Object(store, key) => (store, key),
         };
         let mut failures = Failures::new(self, self.policy.give_up, &location.url);
@@ -195,8 +195,7 @@ impl Fetcher {
         if let Some(size) = size
             && result.meta.size != size
         {
-            let what = format!("{} bytes instead of {size}", result.meta.size);
-            return Err(Failure::Final(changed(url, what)));
+            return Err(Failure::Final(resized(url, result.meta.size, size)));
         }
         let mut stream = result.into_stream();
         while let Some(bytes) = self.in_time(stream.next()).await? {
@@ -310,10 +309,32 @@ pub(super) fn changed(url: &str, what: String) -> ShardError {
     }
 }
 
+fn resized(url: &str, is: u64, was: u64) -> ShardError {
+    changed(url, format!("{is} bytes instead of {was}"))
+}
+
+/// Opens a shard that should have `size` bytes, if that is known.
+pub(super) fn open_file(
+    path: &std::path::Path,
+    size: Option<u64>,
+) -> Result<std::fs::File, ShardError> {
+    let failed = |e: std::io::Error| file_error(path, &e);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if let Some(size) = size {
+        let is = file.metadata().map_err(failed)?.len();
+        if is != size {
+            return Err(resized(&path.display().to_string(), is, size));
+        }
+    }
+    Ok(file)
+}
+
 pub(super) fn file_error(path: &std::path::Path, error: &std::io::Error) -> ShardError {
     ShardError::File {
         path: path.display().to_string(),
-        said: error.to_string(),
+        said: format!(
+            "{error}; restore it and let it be read, or name others in data.pretrain_shards"
+        ),
     }
 }
 
@@ -321,6 +342,7 @@ pub(super) fn file_error(path: &std::path::Path, error: &std::io::Error) -> Shar
 async fn read_file(
     path: &std::path::Path,
     range: Range<u64>,
+    size: Option<u64>,
     counters: &Counters,
     mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
 ) -> Result<(), ShardError> {
@@ -335,7 +357,7 @@ async fn read_file(
         let read = tokio::task::spawn_blocking(move || {
             let mut file = match kept {
                 Some(file) => file,
-                None => std::fs::File::open(&path).map_err(|e| file_error(&path, &e))?,
+                None => open_file(&path, size)?,
             };
             let mut bytes = vec![0; length as usize];
             read_exact_at(&mut file, &path, at, &mut bytes)?;

@@ -1,14 +1,13 @@
 //! Samples from tar shards.
 
 use std::fmt;
-use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::assembly::{Assembly, mismatch};
 use super::counters::Counters;
-use super::fetch::{Fetcher, file_error, read_exact_at};
+use super::fetch::{Fetcher, open_file, read_exact_at};
 use super::find_shards::find_shards;
 use super::index_shards::index_shards;
 use super::io_thread::IoThread;
@@ -176,7 +175,7 @@ impl ShardSource {
         bytes.clear();
         if let At::File(path) = &location.at {
             // Opened for each: sets of thousands of shards have more files than may be open.
-            let mut file = File::open(path).map_err(|e| file_error(path, &e))?;
+            let mut file = open_file(path, Some(self.ahead.sizes[shard]))?;
             bytes.resize((member.end - member.start) as usize, 0);
             read_exact_at(&mut file, path, member.start, bytes)?;
             self.counters.requests.fetch_add(1, Relaxed);
