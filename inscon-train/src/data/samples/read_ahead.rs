@@ -218,10 +218,12 @@ impl ReadAhead {
 
     /// Keeps requests under way until [`stop`](Self::stop).
     pub(super) async fn run(self: Arc<Self>) {
+        let _watch = Watch(self.clone());
         loop {
             while let Some((first, request)) = self.next_request() {
                 let this = self.clone();
                 tokio::spawn(async move {
+                    let _watch = Watch(this.clone());
                     let result = this.fetch(first, &request).await;
                     this.done(result);
                 });
@@ -311,12 +313,17 @@ impl ReadAhead {
     fn done(&self, result: Result<(), ShardError>) {
         let mut state = self.lock();
         state.requests -= 1;
-        if let Err(error) = result {
-            state.failed = Some(SampleError::Source(error.to_string()));
-            self.arrived.notify_all();
-        }
         drop(state);
+        if let Err(error) = result {
+            self.fail(error.to_string());
+        }
         self.wake.notify_one();
+    }
+
+    /// Ends the reading for all who wait and for all who will ask.
+    fn fail(&self, said: String) {
+        self.lock().failed = Some(SampleError::Source(said));
+        self.arrived.notify_all();
     }
 
     /// A vector with room for `length` bytes.
@@ -334,6 +341,20 @@ impl ReadAhead {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells those who wait when the task that it is held by panics: nothing else would.
+struct Watch(Arc<ReadAhead>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(
+                "reading shards panicked; this is a fault of inscon-train, please report it"
+                    .to_owned(),
+            );
+        }
     }
 }
 
@@ -376,5 +397,34 @@ impl State {
             dropped += 1;
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::RetryPolicy;
+    use crate::data::samples::io_thread::IoThread;
+    use std::time::Duration;
+
+    #[test]
+    fn a_panic_of_a_task_is_an_error() {
+        let mut layout = Layout::default();
+        layout.push([(512, 10), (1536, 10)]);
+        let fetcher = Fetcher {
+            policy: RetryPolicy::default(),
+            counters: Arc::default(),
+        };
+        // A layout of a shard that is not there: what a task does with it panics.
+        let ahead = ReadAhead::new(layout, Vec::new(), Vec::new(), fetcher, 1 << 20, [1, 1]);
+        let ahead = Arc::new(ahead);
+        let io = IoThread::start().unwrap();
+        ahead.push(ReadPlan::new(&ahead.layout, &[0, 1], ahead.room()), &[0, 1]);
+        io.spawn(ahead.clone().run());
+        let (give, taken) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || give.send(ahead.take(1, &mut Vec::new())));
+        let taken = taken.recv_timeout(Duration::from_secs(20)).unwrap();
+        let error = taken.unwrap_err().to_string();
+        assert!(error.contains("panicked"), "{error}");
     }
 }
