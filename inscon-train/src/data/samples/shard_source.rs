@@ -216,6 +216,10 @@ impl ShardSource {
         Ok(())
     }
 
+    fn is_too_long(&self, sample: u32) -> bool {
+        self.ahead.layout.length(sample) > self.options.max_sample
+    }
+
     /// Says once why samples come one by one.
     fn tell_singles(&self, plan: &ReadPlan) {
         if self.told.set(()).is_err() {
@@ -284,6 +288,13 @@ impl SampleSource for ShardSource {
         let samples = self.ahead.layout.len();
         assert!(index < samples, "sample {index} of {samples}");
         let sample = index as u32;
+        if self.is_too_long(sample) {
+            return Err(SampleError::Unreadable(format!(
+                "it has {} bytes, more than data.max_image_mib = {} allows",
+                self.ahead.layout.length(sample),
+                self.options.max_sample >> 20
+            )));
+        }
         match self.ahead.take(sample, bytes)? {
             Taken::AtOnce => {}
             Taken::Waited => {
@@ -306,6 +317,12 @@ impl SampleSource for ShardSource {
         if self.options.read_ahead == 0 || order.is_empty() {
             return;
         }
+        // They would be asked for and not taken.
+        let order: Vec<u32> = order
+            .iter()
+            .copied()
+            .filter(|&s| !self.is_too_long(s))
+            .collect();
         let plan = ReadPlan::new(&self.ahead.layout, &order, self.ahead.room());
         let is_local = self.ahead.shards.iter().all(Location::is_local);
         if !plan.is_stream() {
