@@ -50,7 +50,7 @@ pub struct DataConfig {
     /// instead of all under that folder.
     pub pretrain_json: PathBuf,
     /// Image sets in VOC's layout whose images are the unlabelled ones; instead of
-    /// `pretrain_images`.
+    /// `pretrain_images`. An empty split takes all of `JPEGImages`.
     pub pretrain_voc: Vec<VocSplit>,
     /// WebDataset tar shards of unlabelled images, on this machine or in an object store
     /// (`shards/*.tar`, `s3://bucket/train-{000000..000146}.tar`); instead of `pretrain_images`.
@@ -58,7 +58,7 @@ pub struct DataConfig {
     /// At most so many of them (the first by path); 0 is all. Not of shards.
     pub max_pretrain_images: usize,
     /// How an epoch mixes the images: `"full"`, or `{ buffer = { size = 10000 } }` as WebDataset
-    /// does, which reads shards from end to end.
+    /// does, which reads shards from end to end as long as `read_ahead_mib` holds so many images.
     pub shuffle: Shuffle,
     /// Images of a shard that a folder is taken to consist of, so that a buffered shuffle reads it
     /// in the order of the shards packed from it; 0 takes it as one.
@@ -87,13 +87,15 @@ pub struct DataConfig {
     pub workers: usize,
     /// Batches prepared ahead of the step.
     pub prefetch: usize,
-    /// Keep decoded images in memory, at their full size: `jpeg_scaling` does nothing then.
+    /// Keep decoded images in memory, at their full size: `jpeg_scaling` does nothing then. Images
+    /// are decoded whole, so that a file damaged outside of what its views would see is bad here
+    /// and may be read without this.
     pub cache: bool,
     /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size where the crops of both views are that much
     /// larger than the views, as PIL's `Image.draft` does. Much faster on large photos; pixels
     /// differ by a few levels.
     pub jpeg_scaling: bool,
-    /// Refuse images whose decoding takes more MiB than this.
+    /// Refuse images whose file, or whose decoded pixels, have more MiB than this.
     pub max_image_mib: usize,
     /// Stop when more than this share of the images turned out unreadable.
     pub max_bad_share: f64,
@@ -133,6 +135,13 @@ impl Default for DataConfig {
 }
 
 impl DataConfig {
+    /// Whether JPEGs are reduced while they are decoded: of images that are kept in memory the whole
+    /// is.
+    #[must_use]
+    pub fn scales_jpegs(&self) -> bool {
+        self.jpeg_scaling && !self.cache
+    }
+
     /// What decoding one image may take.
     #[must_use]
     pub fn decode_limits(&self) -> DecodeLimits {

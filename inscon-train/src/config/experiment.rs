@@ -222,7 +222,7 @@ impl ExperimentConfig {
             ..
         } = DataConfig::default();
         // With decoded images kept nothing is scaled while decoding, which does change pixels.
-        let jpeg_scaling = run.data.jpeg_scaling && !run.data.cache;
+        let jpeg_scaling = run.data.scales_jpegs();
         run.data = DataConfig {
             workers,
             prefetch,

@@ -196,7 +196,7 @@ impl PretrainBatches {
         let coming = self
             .ranks
             .order(&order, self.batch * self.world, number as usize);
-        self.images.source().plan(coming.into());
+        self.images.plan(coming);
     }
 
     /// The batch of 0-based step `step`, made by the threads of the rayon pool that it is called

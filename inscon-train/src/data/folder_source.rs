@@ -16,20 +16,26 @@ use crate::say;
 pub struct FolderSource {
     folder: ImageFolder,
     groups: Vec<usize>,
+    place: String,
+    max_bytes: u64,
 }
 
 impl FolderSource {
-    /// The files of a folder or list, as one group.
+    /// The files of a folder or list, as one group; files of more than `max_bytes` are unreadable.
     #[must_use]
-    pub fn new(folder: ImageFolder) -> Self {
-        let groups = vec![folder.len()];
-        Self { folder, groups }
+    pub fn new(folder: ImageFolder, max_bytes: u64) -> Self {
+        Self {
+            groups: vec![folder.len()],
+            place: folder.root().display().to_string(),
+            folder,
+            max_bytes,
+        }
     }
 }
 
 impl SampleSource for FolderSource {
     fn place(&self) -> String {
-        self.folder.root().display().to_string()
+        self.place.clone()
     }
 
     fn groups(&self) -> &[usize] {
@@ -42,15 +48,32 @@ impl SampleSource for FolderSource {
 
     fn read(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), SampleError> {
         bytes.clear();
-        let read = File::open(self.folder.path(index)).and_then(|mut file| {
-            let length = file.metadata()?.len();
-            bytes.reserve(usize::try_from(length).unwrap_or(0));
-            file.read_to_end(bytes)
-        });
-        match read {
-            Ok(_) => Ok(()),
-            Err(error) => Err(SampleError::Unreadable(error.to_string())),
+        let path = self.folder.path(index);
+        let unreadable = |error: std::io::Error| SampleError::Unreadable(error.to_string());
+        // Before it is opened, which may wait for ever: a link may lead to a pipe.
+        let about = std::fs::metadata(&path).map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(SampleError::Unreadable("it is no regular file".to_owned()));
         }
+        let too_long = |length: u64| {
+            SampleError::Unreadable(format!(
+                "{length} bytes or more, above {} (data.max_image_mib)",
+                self.max_bytes
+            ))
+        };
+        if about.len() > self.max_bytes {
+            return Err(too_long(about.len()));
+        }
+        bytes.reserve(usize::try_from(about.len()).unwrap_or(0));
+        // Files may grow.
+        let mut file = File::open(&path)
+            .map_err(unreadable)?
+            .take(self.max_bytes.saturating_add(1));
+        let length = file.read_to_end(bytes).map_err(unreadable)? as u64;
+        if length > self.max_bytes {
+            return Err(too_long(length));
+        }
+        Ok(())
     }
 }
 
@@ -78,6 +101,16 @@ pub fn open_source(data: &DataConfig) -> Result<Arc<dyn SampleSource>, DataError
         let cache = cache_dir(data);
         ImageFolder::open_cached(&data.pretrain_images, limit, cache.as_deref())?
     };
+    warn_of_names(&folder);
+    let mut source = FolderSource::new(folder, data.decode_limits().max_bytes);
+    if !data.pretrain_voc.is_empty() && data.pretrain_json.as_os_str().is_empty() {
+        let splits: Vec<String> = data.pretrain_voc.iter().map(ToString::to_string).collect();
+        source.place = splits.join(", ");
+    }
+    Ok(Arc::new(source))
+}
+
+fn warn_of_names(folder: &ImageFolder) {
     if let Some(first) = folder.unreadable().first() {
         say(&format!(
             "warning: {} images under {} are left out, since their names are not UTF-8 (the first: \
@@ -86,7 +119,6 @@ pub fn open_source(data: &DataConfig) -> Result<Arc<dyn SampleSource>, DataError
             folder.root().display()
         ));
     }
-    Ok(Arc::new(FolderSource::new(folder)))
 }
 
 /// `data.cache_dir`, or the user's cache folder as the XDG base directories name it.
@@ -107,9 +139,12 @@ fn voc_images(splits: &[VocSplit], limit: usize) -> Result<ImageFolder, DataErro
     let mut files: Vec<String> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for split in splits {
+        // Absolute, so that no root is put before it.
         let pictures = split.root.join("JPEGImages");
+        let pictures = std::path::absolute(&pictures).unwrap_or(pictures);
         let names: Vec<String> = if split.split.is_empty() {
             let folder = ImageFolder::open(&pictures, 0)?;
+            warn_of_names(&folder);
             (0..folder.len())
                 .map(|i| folder.name(i).to_owned())
                 .collect()
@@ -173,11 +208,48 @@ mod tests {
             "{missing:?}"
         );
 
+        // From elsewhere, by a path that is not absolute.
+        let cwd = std::env::current_dir().unwrap();
+        let up: std::path::PathBuf = cwd.ancestors().skip(1).map(|_| "..").collect();
+        let relative = VocSplit {
+            root: up.join(root.strip_prefix("/").unwrap()),
+            split: "".into(),
+        };
+        assert!(relative.root.is_relative());
+        let data = DataConfig {
+            pretrain_voc: vec![relative],
+            ..DataConfig::default()
+        };
+        let source = open_source(&data).unwrap();
+        source.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, b"x");
+        assert!(source.place().ends_with("VOC2007"), "{}", source.place());
+
         let wrong = DataConfig {
             pretrain_voc: vec![split("val")],
             ..DataConfig::default()
         };
         let error = open_source(&wrong).unwrap_err().to_string();
         assert!(error.contains("ImageSets/Main/val.txt"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_unreadable() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.jpg"), [0; 100]).unwrap();
+        let sparse = File::create(dir.path().join("b.jpg")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        std::fs::create_dir(dir.path().join("c.jpg")).unwrap();
+        let names = ["a.jpg", "b.jpg", "c.jpg"];
+        let folder = ImageFolder::of_names(dir.path(), names, 0).unwrap();
+        let source = FolderSource::new(folder, 100);
+        let mut bytes = Vec::new();
+        source.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 100]);
+        for (index, said) in [(1, "data.max_image_mib"), (2, "no regular file")] {
+            let error = source.read(index, &mut bytes).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            assert!(bytes.capacity() < 1 << 20);
+        }
     }
 }

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use image::RgbImage;
-use inscon_aug::{
-    AugError, BBox, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch, decode_rgb,
-};
+use inscon_aug::{AugError, BBox, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch};
 use ndarray::ArrayViewMut3;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +109,21 @@ impl Images {
         &self.source
     }
 
+    /// Whether decoded images are kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Tells the source what will be read next, but for what is kept already.
+    pub(super) fn plan(&self, mut order: Vec<u32>) {
+        if let Some(kept) = &self.kept {
+            order.retain(|&index| kept[index as usize].get().is_none());
+        }
+        if !order.is_empty() {
+            self.source.plan(order.into());
+        }
+    }
+
     /// The time spent so far.
     #[must_use]
     pub fn stats(&self) -> LoadStats {
@@ -175,7 +188,7 @@ impl Images {
             scratch,
         } = buffers;
         if let Some(kept) = &self.kept {
-            let image = self.kept(&kept[index], index, bytes)?;
+            let image = self.kept(&kept[index], index, bytes, decoder)?;
             let (width, height) = image.dimensions();
             let views = draw([width, height]);
             let region = PixelRegion::from(&*image);
@@ -218,12 +231,15 @@ impl Images {
         cell: &OnceLock<Decoded>,
         index: usize,
         bytes: &mut Vec<u8>,
+        decoder: &mut Decoder,
     ) -> Result<Arc<RgbImage>, Failure> {
         if cell.get().is_none() {
             let image = match self.fetch(index, bytes) {
                 Ok(()) => self
                     .counters
-                    .time(Part::Decode, || decode_rgb(bytes))
+                    .time(Part::Decode, || {
+                        decoder.decode(bytes).map(|region| owned(&region))
+                    })
                     .map(Arc::new)
                     .map_err(|error| error.to_string()),
                 Err(Failure::Image(error)) => Err(error),
@@ -269,6 +285,12 @@ impl Images {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(buffers);
     }
+}
+
+/// A whole image of its own.
+fn owned(region: &PixelRegion<'_>) -> RgbImage {
+    RgbImage::from_raw(region.width, region.height, region.pixels.to_vec())
+        .expect("a whole image has all its pixels")
 }
 
 /// The smallest box around both.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::{BadImage, DataError, PretrainBatch, PretrainBatches};
+use crate::Interrupt;
 
 type Made = Result<PretrainBatch, DataError>;
 
@@ -64,6 +65,24 @@ impl PretrainLoader {
         })
     }
 
+    /// Waits until [`next_batch`](Self::next_batch) will answer at once; `false` when that takes
+    /// more than [`GRACE`] and `interrupt` is raised.
+    pub fn wait(&mut self, interrupt: &Interrupt) -> bool {
+        let started = Instant::now();
+        let mut select = Select::new();
+        select.recv(&self.made);
+        let ready = loop {
+            if self.left == 0 || select.ready_timeout(Duration::from_millis(100)).is_ok() {
+                break true;
+            }
+            if interrupt.is_raised() && started.elapsed() > GRACE {
+                break false;
+            }
+        };
+        self.waited += started.elapsed();
+        ready
+    }
+
     /// The batch of the next step, and the unreadable images met in it for the first time in this
     /// run; `None` after the last step, and after an error.
     ///
@@ -105,22 +124,45 @@ impl PretrainLoader {
     }
 }
 
+/// How long an interrupted run waits for a batch that is being made.
+pub const GRACE: Duration = Duration::from_secs(5);
+
 impl Drop for PretrainLoader {
     fn drop(&mut self) {
-        // Without a receiver the maker ends after the batch it is making.
+        // Without a receiver the maker ends after the batch it is making. One that waits for a
+        // server is left behind; it holds nothing that others need.
         self.made = crossbeam_channel::never();
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            let started = Instant::now();
+            while !thread.is_finished() && started.elapsed() < GRACE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }
 
 fn make_all(batches: &PretrainBatches, steps: Range<u64>, done: &Sender<Made>) {
-    let first = steps.start;
+    let Range { start, end } = steps;
+    let epoch = batches.steps_per_epoch();
     for step in steps {
-        // At the start, and at the start of each epoch.
-        if step == first || step.is_multiple_of(batches.steps_per_epoch()) {
-            batches.announce(step);
+        let begins = step == start || step.is_multiple_of(epoch);
+        if batches.images().keeps() {
+            // What this epoch keeps, the next will not read.
+            if begins {
+                batches.announce(step);
+            }
+        } else if begins {
+            // Each epoch when the one before it begins, so that reading ahead does not end with it.
+            let next = (step / epoch + 1) * epoch;
+            if step == start {
+                batches.announce(step);
+            }
+            if next < end {
+                batches.announce(next);
+            }
         }
         let made = make(batches, step);
         let failed = made.is_err();

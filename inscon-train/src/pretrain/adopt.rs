@@ -16,7 +16,8 @@ const FILES: [&str; 3] = ["backbone.safetensors", "metrics.jsonl", DONE];
 /// copied to `run/pretrain`, `done.json` last. Nothing is done when that is there already.
 ///
 /// # Errors
-/// When `from` holds no finished pretraining, or one by other images, another seed, `weights`, `[model]`
+/// When `from` holds no finished pretraining, or one by other images or another way of
+/// reading them, another seed, `weights`, `[model]`
 /// or `[pretrain]`; the message names the section.
 pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
     let dir = RunDir::create(run.join("pretrain"))?;
@@ -52,7 +53,32 @@ pub fn adopt(config: &ExperimentConfig, from: &Path, run: &Path) -> Result<()> {
             a.data.max_pretrain_images != b.data.max_pretrain_images,
         ),
     ];
-    if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
+    let data = [
+        (
+            "data.pretrain_json",
+            a.data.pretrain_json != b.data.pretrain_json,
+        ),
+        (
+            "data.pretrain_voc",
+            a.data.pretrain_voc != b.data.pretrain_voc,
+        ),
+        (
+            "data.pretrain_shards",
+            a.data.pretrain_shards != b.data.pretrain_shards,
+        ),
+        ("data.shuffle", a.data.shuffle != b.data.shuffle),
+        ("data.shard_size", a.data.shard_size != b.data.shard_size),
+        (
+            "data.jpeg_scaling",
+            a.data.scales_jpegs() != b.data.scales_jpegs(),
+        ),
+        (
+            "data.max_image_mib",
+            a.data.max_image_mib != b.data.max_image_mib,
+        ),
+    ];
+    let mut differs = differs.iter().chain(&data);
+    if let Some((what, _)) = differs.find(|(_, differs)| *differs) {
         bail!(
             "{} was pretrained with another {what} than this recipe's: make them agree, or leave \
              --from out",

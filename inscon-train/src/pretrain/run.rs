@@ -89,8 +89,19 @@ pub fn run(
     let (mut read, mut waited) = (LoadStats::default(), Duration::ZERO);
     let started = Instant::now();
 
-    while let Some(next) = loader.next_batch() {
-        let (images, bad) = next.inspect_err(|error| watch.keep(error))?;
+    while loader.wait(interrupt)
+        && let Some(next) = loader.next_batch()
+    {
+        let (images, bad) = match next {
+            Ok(next) => next,
+            Err(error) => {
+                watch.keep(&error);
+                // The store may be back tomorrow.
+                state.checkpoint(config).write(&checkpoint)?;
+                clock.save(&dir, state.step)?;
+                return Err(error.into());
+            }
+        };
         watch.see(&bad, &loader, &progress, (state.step + 1) * batch)?;
         let wait = loader.take_waited();
         waited += wait;
@@ -117,21 +128,26 @@ pub fn run(
         last = terms;
 
         let stop = interrupt.is_raised();
-        if stop || state.step == total || is_due(state.step, p.checkpoint_every, steps_per_epoch) {
+        if state.step == total || is_due(state.step, p.checkpoint_every, steps_per_epoch) {
             state.checkpoint(config).write(&checkpoint)?;
             clock.save(&dir, state.step)?;
         }
-        if stop && state.step < total {
-            progress.finish();
-            say(&format!(
-                "saved {} at step {} of {total}; call the same command again to go on",
-                checkpoint.display(),
-                state.step
-            ));
-            return Ok(());
+        if stop {
+            break;
         }
     }
     progress.finish();
+    if state.step < total {
+        // Interrupted, perhaps while no batch came.
+        state.checkpoint(config).write(&checkpoint)?;
+        clock.save(&dir, state.step)?;
+        say(&format!(
+            "saved {} at step {} of {total}; call the same command again to go on",
+            checkpoint.display(),
+            state.step
+        ));
+        return Ok(());
+    }
 
     let about = json!({ "model": config.model, "seed": config.seed, "steps": total }).to_string();
     write_weights(&dir.file(BACKBONE), &state.backbone(), &about)?;

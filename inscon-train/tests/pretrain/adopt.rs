@@ -44,4 +44,9 @@ fn a_finished_pretraining_serves_another_run() {
         "{error}"
     );
     assert!(!third.join("pretrain/done.json").exists());
+    for other in ["data.pretrain_shards=\"a.tar\"", "data.jpeg_scaling=false"] {
+        let other = tiny(&images, &["pretrain.epochs=1", other]);
+        let error = adopt(&other, &first, &third).unwrap_err().to_string();
+        assert!(error.contains("another data."), "{error}");
+    }
 }

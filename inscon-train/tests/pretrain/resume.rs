@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use burn::tensor::Device;
 use inscon_model::state_dict;
+use inscon_train::pack::{PackArgs, ShardSize, pack};
 use inscon_train::pretrain::PretrainState;
 use inscon_train::{Interrupt, RunDir, pretrain, read_metrics};
 
-use crate::fixture::{pretrain_to_the_end, tiny, write_images};
+use crate::fixture::{failure, pretrain_to_the_end, tiny, write_images};
 
 fn bytes(run: &Path) -> [Vec<u8>; 2] {
     ["checkpoint.safetensors", "backbone.safetensors"]
@@ -85,6 +87,57 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     fs::remove_file(run.join("pretrain/done.json")).unwrap();
     pretrain_to_the_end(&config, &run).unwrap();
     assert!(reference == (bytes(&run), steps(&run)));
+}
+
+/// Shards that are damaged while they are read end the run, which goes on when they are whole.
+#[test]
+fn a_run_that_loses_its_shards_keeps_its_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, shards) = (dir.path().join("images"), dir.path().join("shards"));
+    write_images(&images, 16);
+    let args = PackArgs {
+        images,
+        out: shards.clone(),
+        name: "train".into(),
+        shard_size: ShardSize::Images(16),
+        shuffle: None,
+    };
+    pack(&args, &Interrupt::manual()).unwrap();
+    let packed = format!("data.pretrain_shards={:?}", shards.display().to_string());
+    let sets = [
+        &packed[..],
+        "pretrain.epochs=200",
+        "pretrain.checkpoint_every=0",
+    ];
+    let config = tiny(Path::new(""), &sets);
+    let run = dir.path().join("run");
+    let error = std::thread::scope(|scope| {
+        let training = scope.spawn(|| failure(&config, &run));
+        while !training.is_finished() && steps_of(&run) < 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let shard = shards.join("train-000000.tar");
+        let file = fs::OpenOptions::new().write(true).open(shard).unwrap();
+        file.set_len(100).unwrap();
+        training.join().unwrap()
+    });
+    assert!(error.contains("train-000000.tar"), "{error}");
+    assert!(run.join("pretrain/checkpoint.safetensors").exists());
+    let reached = steps_of(&run);
+    assert!((3..400).contains(&reached), "{reached}");
+
+    fs::remove_dir_all(&shards).unwrap();
+    pack(&args, &Interrupt::manual()).unwrap();
+    let interrupt = Interrupt::manual();
+    interrupt.raise();
+    pretrain::run(&config, &run, &Device::flex(), &interrupt).unwrap();
+    assert_eq!(steps_of(&run), reached + 1);
+}
+
+/// Lines of metrics.
+fn steps_of(run: &Path) -> usize {
+    let text = fs::read_to_string(run.join("pretrain/metrics.jsonl"));
+    text.map_or(0, |text| text.lines().count())
 }
 
 #[test]

@@ -18,7 +18,7 @@ const SCRIPT: &str = include_str!("peers.py");
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct Rate {
     pub(super) workload: String,
-    /// `a`, `b`, `c` or `decode`: see `peers.py`.
+    /// `a`, `b`, `c` or `decode` (see `peers.py`); ours has `crop`, what views need, decoded alone.
     pub(super) mode: String,
     /// A second of processor time.
     pub(super) rate: f64,
