@@ -290,9 +290,9 @@ impl SampleSource for ShardSource {
         let sample = index as u32;
         if self.is_too_long(sample) {
             return Err(SampleError::Unreadable(format!(
-                "it has {} bytes, more than data.max_image_mib = {} allows",
+                "{} bytes, above {} (data.max_image_mib)",
                 self.ahead.layout.length(sample),
-                self.options.max_sample >> 20
+                self.options.max_sample
             )));
         }
         match self.ahead.take(sample, bytes)? {
