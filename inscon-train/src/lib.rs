@@ -24,6 +24,7 @@ pub mod scenes;
 mod backbone;
 mod checkpoint;
 mod device;
+mod fnv;
 mod interrupt;
 mod metrics;
 mod pixels;

@@ -158,7 +158,7 @@ struct ProfileArgs {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Images a second that the device takes, instead of what the run's metrics say
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     device_rate: Option<f64>,
     /// Numbers of loader threads to try; 1, 2, 4, … up to the cores without it
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = at_least_one)]
@@ -345,6 +345,12 @@ fn pack(args: &PackArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
 
 fn profile_data(args: &ProfileArgs, interrupt: &Interrupt) -> anyhow::Result<()> {
     let mut config = args.recipe.load()?;
+    // First: a mistyped run is to be told before scenes are made beside it.
+    let device_rate = match (args.device_rate, &args.run) {
+        (Some(rate), _) => Some(rate),
+        (None, Some(run)) => pretrain::device_rate(run, config.pretrain.batch)?,
+        (None, None) => None,
+    };
     let here = PathBuf::from(".");
     let run = args.run.as_ref().unwrap_or(&here);
     config.data = resolve_data(&config.data, run)?;
@@ -355,13 +361,11 @@ fn profile_data(args: &ProfileArgs, interrupt: &Interrupt) -> anyhow::Result<()>
             .collect(),
         false => args.workers.clone(),
     };
-    let of_run = args.run.as_ref();
-    let of_run = of_run.and_then(|run| pretrain::device_rate(run, config.pretrain.batch));
     let time = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
     let options = pretrain::ProfileOptions {
         workers,
         time,
-        device_rate: args.device_rate.or(of_run),
+        device_rate,
     };
     let profile = pretrain::profile_data(&config, &options, interrupt)?;
     if args.json {
@@ -425,6 +429,15 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),
         Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Images a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        Ok(_) => Err("must be a finite number above 0".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::image_folder::{Names, is_image};
-use crate::write_whole;
+use crate::fnv::fnv1a;
+use crate::{say, write_whole};
 
 /// The images under a folder and the folders they were found in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +24,11 @@ pub(super) struct Listing {
     pub(super) folders: Vec<(String, u128)>,
     /// When reading began, likewise.
     pub(super) started: u128,
+    /// Folders that were not read, since they lie too deep.
+    pub(super) too_deep: Vec<String>,
 }
 
-/// Deeper than any collection.
+/// Folders within one another; deeper than any collection, and than many systems open.
 const MAX_DEPTH: usize = 64;
 
 impl Listing {
@@ -43,11 +46,21 @@ impl Listing {
         walk.names.iter().for_each(|name| names.push(name));
         walk.folders.sort();
         walk.unreadable.sort();
+        walk.too_deep.sort();
+        if let Some(first) = walk.too_deep.first() {
+            say(&format!(
+                "warning: {} folders are left out, since they lie more than {MAX_DEPTH} folders deep \
+                 (the first: {}); move them up",
+                walk.too_deep.len(),
+                root.join(first).display()
+            ));
+        }
         Ok(Self {
             names,
             unreadable: walk.unreadable,
             folders: walk.folders,
             started,
+            too_deep: walk.too_deep,
         })
     }
 }
@@ -57,6 +70,7 @@ struct Walk {
     names: Vec<String>,
     unreadable: Vec<String>,
     folders: Vec<(String, u128)>,
+    too_deep: Vec<String>,
 }
 
 impl Walk {
@@ -105,6 +119,8 @@ impl Walk {
                         .is_ok_and(|p| above.contains(&p));
                 if !inside && above.len() < MAX_DEPTH {
                     self.folder(root, below, above)?;
+                } else if !inside {
+                    self.too_deep.push(below.display().to_string());
                 }
             } else if is_image(Path::new(&name)) {
                 match below.to_str() {
@@ -148,14 +164,8 @@ const RACY: Duration = Duration::from_secs(2);
 /// Where the listing of `root` is kept.
 fn place(cache: &Path, root: &Path) -> Option<(PathBuf, PathBuf)> {
     let root = root.canonicalize().ok()?;
-    // FNV-1a: a name, not a proof; the file holds the path.
-    let hash = root
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    // A name, not a proof; the file holds the path.
+    let hash = fnv1a(root.as_os_str().as_encoded_bytes());
     Some((cache.join(format!("listing-{hash:016x}.txt")), root))
 }
 
@@ -190,6 +200,7 @@ pub(super) fn load(cache: &Path, root: &Path) -> Option<Listing> {
         unreadable: header.unreadable,
         folders: header.folders,
         started: header.started,
+        too_deep: Vec::new(),
     })
 }
 
@@ -200,6 +211,10 @@ pub(super) fn store(cache: &Path, root: &Path, listing: &Listing) {
     };
     let is_old =
         |(_, time): &(String, u128)| time.saturating_add(RACY.as_nanos()) <= listing.started;
+    // A listing that leaves folders out is made again, to say so again.
+    if !listing.too_deep.is_empty() {
+        return;
+    }
     // A line is a name.
     if !listing.folders.iter().all(is_old) || listing.names.iter().any(|name| name.contains('\n')) {
         return;
@@ -258,6 +273,28 @@ mod tests {
         assert_eq!(load(cache.path(), dir.path()), None, "a new file");
         age(&dir.path().join("b"));
         assert_eq!(load(cache.path(), dir.path()), None, "another time");
+    }
+
+    #[test]
+    fn folders_too_deep_are_told_and_looked_for_again() {
+        let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let deep = |depth: usize| {
+            let parts: Vec<String> = (1..=depth).map(|d| format!("d{d}")).collect();
+            parts.join("/")
+        };
+        fs::create_dir_all(dir.path().join(deep(MAX_DEPTH + 1))).unwrap();
+        for depth in [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1] {
+            fs::write(dir.path().join(deep(depth)).join("a.png"), b"").unwrap();
+        }
+        for depth in 0..MAX_DEPTH {
+            age(&dir.path().join(deep(depth)));
+        }
+        let listing = Listing::of(dir.path()).unwrap();
+        let names: Vec<_> = listing.names.iter().collect();
+        assert_eq!(names, [deep(MAX_DEPTH - 1) + "/a.png"]);
+        assert_eq!(listing.too_deep, [deep(MAX_DEPTH)]);
+        store(cache.path(), dir.path(), &listing);
+        assert_eq!(load(cache.path(), dir.path()), None);
     }
 
     #[test]

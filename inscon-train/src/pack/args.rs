@@ -72,7 +72,9 @@ impl std::fmt::Display for ShardSize {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Images(images) => write!(f, "{images}"),
-            Self::Bytes(bytes) => write!(f, "{}MiB", bytes >> 20),
+            Self::Bytes(bytes) if bytes.is_multiple_of(1 << 20) => write!(f, "{}MiB", bytes >> 20),
+            // Exact: what is packed is told from what is asked for by it.
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
         }
     }
 }

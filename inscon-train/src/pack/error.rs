@@ -23,8 +23,8 @@ pub enum PackError {
     },
     /// An image that cannot be read.
     #[error(
-        "cannot read {}: {source}; restore or remove it, then call the same command again: it goes \
-         on after the last whole shard",
+        "cannot read {}: {source}; restore it, then call the same command again: it goes on after the \
+         last whole shard. Without it, pack into another --out",
         path.display()
     )]
     Image {

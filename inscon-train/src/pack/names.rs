@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::fnv::fnv1a;
+
 /// Gives each image a name whose key no other has.
 ///
 /// WebDataset takes what stands before the first dot of a file name for the key of a sample, and
@@ -24,19 +26,12 @@ impl MemberNames {
         let plain = format!("{}{}", &name[..base], stem.replace('.', "_"));
         let mut key = plain.clone();
         let mut number = 1;
-        while !self.taken.insert(hash(&key)) {
+        while !self.taken.insert(fnv1a(key.as_bytes())) {
             number += 1;
             key = format!("{plain}_{number}");
         }
         key + extension
     }
-}
-
-/// FNV-1a.
-pub(super) fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! From a folder to shards.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::collections::HashSet;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use inscon_aug::{Permutation, stream};
+use serde::{Deserialize, Serialize};
 
-use super::names::{MemberNames, hash};
+use super::names::MemberNames;
 use super::writer::ShardWriter;
 use super::{PackArgs, PackError, ShardSize};
 use crate::data::{
     INDEX_FORMAT, INDEX_VERSION, ImageFolder, IndexHeader, SHUFFLE, ShardIndex, index_name,
 };
+use crate::fnv::{Hash, fnv1a};
 use crate::{Interrupt, Progress, say};
 
 /// What was packed.
@@ -76,12 +80,11 @@ pub fn pack(args: &PackArgs, interrupt: &Interrupt) -> Result<Packed, PackError>
             folder.unreadable().len()
         ));
     }
-    let out = Out::open(args, &folder)?;
     let order = match args.shuffle {
         None => Permutation::identity(folder.len()),
         Some(seed) => Permutation::random(folder.len(), &mut stream(seed, &[SHUFFLE])),
     };
-    match out {
+    match Out::open(args, &folder, order.images())? {
         Out::Complete(shards) => Ok(packed(&shards, true)),
         Out::Part(shards, log) => {
             write_shards(args, &folder, order.images(), shards, log, interrupt)
@@ -118,11 +121,16 @@ fn write_shards(
     let mut progress = Progress::new("pack", "images", done as u64, order.len() as u64);
     let mut names = MemberNames::default();
     let mut open: Option<ShardWriter> = None;
-    let mut finish = |shard: ShardWriter, shards: &mut Vec<ShardIndex>| {
+    let mut sources = Hash::new();
+    let mut finish = |shard: ShardWriter, sources: &mut Hash, shards: &mut Vec<ShardIndex>| {
         let path = shard.path().to_owned();
-        let index = shard.finish().map_err(write(&path))?;
-        log.line(&index)?;
-        shards.push(index);
+        let whole = shard.finish().map_err(write(&path))?;
+        // Listed before it has its name: a shard that is not listed is somebody else's.
+        log.line(&Line {
+            index: whole.index.clone(),
+            sources: Some(std::mem::take(sources).to_string()),
+        })?;
+        shards.push(whole.publish().map_err(write(&path))?);
         Ok::<(), PackError>(())
     };
     for (at, &image) in order.iter().enumerate() {
@@ -138,8 +146,8 @@ fn write_shards(
             return Ok(packed(&shards, false));
         }
         let path = folder.path(image);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let (bytes, state) = match read(&path) {
+            Ok(read) => read,
             Err(source) => {
                 if let Some(shard) = open {
                     shard.abandon();
@@ -149,10 +157,10 @@ fn write_shards(
         };
         let is_full = |shard: &ShardWriter| match args.shard_size {
             ShardSize::Images(most) => shard.images() >= most,
-            ShardSize::Bytes(most) => shard.bytes_with(bytes.len() as u64) > most,
+            ShardSize::Bytes(most) => shard.bytes_with(&name, bytes.len() as u64) > most,
         };
         if let Some(full) = open.take_if(|shard| is_full(shard)) {
-            finish(full, &mut shards)?;
+            finish(full, &mut sources, &mut shards)?;
         }
         let mut shard = match open.take() {
             Some(shard) => shard,
@@ -166,15 +174,43 @@ fn write_shards(
             shard.abandon();
             return Err(PackError::Write { path, source });
         }
+        sources.add(&state);
         open = Some(shard);
         progress.update(at as u64 + 1, "");
     }
     if let Some(last) = open {
-        finish(last, &mut shards)?;
+        finish(last, &mut sources, &mut shards)?;
     }
     progress.finish();
     log.finish()?;
     Ok(packed(&shards, true))
+}
+
+/// The bytes of a file, and its state when they were read.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let state = state(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, state))
+}
+
+/// What tells a file from what it was before: its length and the time of its last change.
+fn state(meta: &Metadata) -> Vec<u8> {
+    let changed = meta.modified().ok();
+    let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let nanoseconds = since.map_or(0, |since| since.as_nanos());
+    [&meta.len().to_le_bytes()[..], &nanoseconds.to_le_bytes()].concat()
+}
+
+/// A shard's line of the index.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    index: ShardIndex,
+    /// Hash of the states of the files that it was packed from.
+    #[serde(default)]
+    sources: Option<String>,
 }
 
 /// What lies in the folder of shards.
@@ -214,8 +250,8 @@ impl Log {
 }
 
 impl Out {
-    /// Looks for what an earlier call left.
-    fn open(args: &PackArgs, folder: &ImageFolder) -> Result<Self, PackError> {
+    /// Looks for what an earlier call left, which packed the images in the order of `order`.
+    fn open(args: &PackArgs, folder: &ImageFolder, order: &[usize]) -> Result<Self, PackError> {
         let header = IndexHeader {
             format: INDEX_FORMAT.to_owned(),
             version: INDEX_VERSION,
@@ -233,32 +269,61 @@ impl Out {
             path: args.out.clone(),
             source,
         };
+        let listed = |path: &Path, mut lines: Vec<Line>| {
+            // The last may have been listed and not have got its name.
+            let unnamed = |last: &Line| !args.out.join(&last.index.shard).exists();
+            if path == part && lines.last().is_some_and(unnamed) {
+                lines.pop();
+            }
+            check_shards(args, &lines).map_err(|what| exists(path, &what))?;
+            check_sources(folder, order, &lines).map_err(|what| exists(path, &what))?;
+            Ok(lines)
+        };
+        let shards = |lines: Vec<Line>| lines.into_iter().map(|line| line.index).collect();
         if index.exists() {
-            let shards = read_log(&index, &header).map_err(|what| exists(&index, &what))?;
-            return match check_shards(args, &shards) {
-                Ok(()) => Ok(Self::Complete(shards)),
-                Err(what) => Err(exists(&index, &what)),
-            };
+            let lines = read_log(&index, &header).map_err(|what| exists(&index, &what))?;
+            return Ok(Self::Complete(shards(listed(&index, lines)?)));
         }
         fs::create_dir_all(&args.out).map_err(write)?;
-        if part.exists() {
-            let shards = read_log(&part, &header).map_err(|what| exists(&part, &what))?;
-            check_shards(args, &shards).map_err(|what| exists(&part, &what))?;
-            // Written anew: the last line may be half there.
-            let mut log = Log::create(part, index)?;
-            log.line(&header)?;
-            for shard in &shards {
-                log.line(shard)?;
-            }
-            return Ok(Self::Part(shards, log));
+        let lines = match part.exists() {
+            true => read_log(&part, &header).map_err(|what| exists(&part, &what))?,
+            false => Vec::new(),
+        };
+        let lines = listed(&part, lines)?;
+        if let Some(path) = foreign(args, lines.len()).map_err(write)? {
+            let what = match part.exists() {
+                true => " and is not in the index of the packing that would go on",
+                false => " without its index",
+            };
+            return Err(exists(&path, what));
         }
-        if first.exists() {
-            return Err(exists(&first, " without its index"));
-        }
+        // Written anew: the last line may be half there.
         let mut log = Log::create(part, index)?;
         log.line(&header)?;
-        Ok(Self::Part(Vec::new(), log))
+        for line in &lines {
+            log.line(line)?;
+        }
+        Ok(Self::Part(shards(lines), log))
     }
+}
+
+/// A shard in the folder that would be in the way of those after the first `ours`.
+fn foreign(args: &PackArgs, ours: usize) -> io::Result<Option<PathBuf>> {
+    let ours: HashSet<PathBuf> = (0..ours).map(|number| shard_path(args, number)).collect();
+    let prefix = format!("{}-", args.name);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&args.out)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = name.strip_prefix(&prefix);
+        let number = number.and_then(|rest| rest.strip_suffix(".tar"));
+        // Others belong to sets of other names: `train-val-000000.tar`.
+        let is_shard = number.is_some_and(|n| n.bytes().all(|c| c.is_ascii_digit()));
+        if is_shard && !ours.contains(&path) {
+            found.push(path);
+        }
+    }
+    Ok(found.into_iter().min())
 }
 
 impl Log {
@@ -282,7 +347,7 @@ impl Log {
 /// What must be the same for shards to belong together.
 fn fingerprint(args: &PackArgs, folder: &ImageFolder) -> String {
     let names = (0..folder.len()).fold(0_u64, |all, image| {
-        all.rotate_left(5) ^ hash(folder.name(image))
+        all.rotate_left(5) ^ fnv1a(folder.name(image).as_bytes())
     });
     let shuffle = args
         .shuffle
@@ -295,7 +360,7 @@ fn fingerprint(args: &PackArgs, folder: &ImageFolder) -> String {
 }
 
 /// The whole lines of an index, if it is of the same images and options.
-fn read_log(path: &Path, wanted: &IndexHeader) -> Result<Vec<ShardIndex>, String> {
+fn read_log(path: &Path, wanted: &IndexHeader) -> Result<Vec<Line>, String> {
     let text = fs::read_to_string(path).map_err(|e| format!(" and cannot be read ({e})"))?;
     let mut lines = text
         .split_inclusive('\n')
@@ -310,14 +375,14 @@ fn read_log(path: &Path, wanted: &IndexHeader) -> Result<Vec<ShardIndex>, String
             wanted.packed.as_deref().unwrap_or("unknown")
         ));
     }
-    let shards =
+    let lines =
         lines.map(|line| serde_json::from_str(line).map_err(|e| format!(" and is broken ({e})")));
-    shards.collect()
+    lines.collect()
 }
 
 /// Whether the shards are there, each as long as it should be.
-fn check_shards(args: &PackArgs, shards: &[ShardIndex]) -> Result<(), String> {
-    for (number, shard) in shards.iter().enumerate() {
+fn check_shards(args: &PackArgs, lines: &[Line]) -> Result<(), String> {
+    for (number, Line { index: shard, .. }) in lines.iter().enumerate() {
         let path = shard_path(args, number);
         let is_it = path.file_name().is_some_and(|name| *name == *shard.shard);
         let bytes = fs::metadata(&path).map_or(0, |meta| meta.len());
@@ -325,6 +390,33 @@ fn check_shards(args: &PackArgs, shards: &[ShardIndex]) -> Result<(), String> {
             return Err(format!(
                 ", but {} has {bytes} bytes instead of {}",
                 shard.shard, shard.bytes
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the files that are packed are what they were. Those to come may have changed.
+fn check_sources(folder: &ImageFolder, order: &[usize], lines: &[Line]) -> Result<(), String> {
+    let mut images = order.iter();
+    for line in lines {
+        let packed = images.by_ref().take(line.index.samples.len());
+        // Of an earlier version.
+        let Some(before) = &line.sources else {
+            packed.for_each(drop);
+            continue;
+        };
+        let mut now = Hash::new();
+        for &image in packed {
+            let path = folder.path(image);
+            let meta = fs::metadata(&path)
+                .map_err(|e| format!(", but {} cannot be read ({e})", path.display()))?;
+            now.add(&state(&meta));
+        }
+        if now.to_string() != *before {
+            return Err(format!(
+                ", but images in {} have changed since they were packed",
+                line.index.shard
             ));
         }
     }

@@ -34,12 +34,17 @@ impl Write for Counted {
     }
 }
 
+/// What a shard is called until it is whole.
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension("tar.tmp")
+}
+
 /// Two empty blocks end an archive.
 const END: u64 = 1024;
 
 impl ShardWriter {
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
-        let temporary = path.with_extension("tar.tmp");
+        let temporary = temporary(&path);
         let file = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
         Ok(Self {
             path,
@@ -58,8 +63,13 @@ impl ShardWriter {
     }
 
     /// The shard's bytes with one more image of `length` bytes, its end included.
-    pub(super) fn bytes_with(&self, length: u64) -> u64 {
-        self.builder.get_ref().bytes + 512 + length.next_multiple_of(512) + END
+    pub(super) fn bytes_with(&self, name: &str, length: u64) -> u64 {
+        // A name that a header does not hold is a member of its own, with a zero at its end.
+        let long = match name.len() {
+            0..=100 => 0,
+            bytes => 512 + (bytes as u64 + 1).next_multiple_of(512),
+        };
+        self.builder.get_ref().bytes + long + 512 + length.next_multiple_of(512) + END
     }
 
     /// Adds an image.
@@ -80,19 +90,23 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Ends the shard and gives it its name.
-    pub(super) fn finish(self) -> io::Result<ShardIndex> {
+    /// Ends the shard, which keeps its temporary name until it is [published](Whole::publish).
+    pub(super) fn finish(self) -> io::Result<Whole> {
         let mut counted = self.builder.into_inner()?;
         counted.flush()?;
         counted.file.get_ref().sync_all()?;
-        fs::rename(&self.temporary, &self.path)?;
         let name = self.path.file_name().unwrap_or_default();
-        Ok(ShardIndex {
+        let index = ShardIndex {
             shard: name.to_string_lossy().into_owned(),
             bytes: counted.bytes,
             stamp: None,
             others: 0,
             samples: self.samples,
+        };
+        Ok(Whole {
+            index,
+            path: self.path,
+            temporary: self.temporary,
         })
     }
 
@@ -102,5 +116,42 @@ impl ShardWriter {
         drop(self);
         // What stays is written over by the next try.
         let _ = fs::remove_file(temporary);
+    }
+}
+
+/// A shard that is whole, under its temporary name.
+pub(super) struct Whole {
+    pub(super) index: ShardIndex,
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Whole {
+    /// Gives the shard its name.
+    pub(super) fn publish(self) -> io::Result<ShardIndex> {
+        fs::rename(&self.temporary, &self.path)?;
+        Ok(self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_known_beforehand_whatever_the_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for (length, image) in [(9, 0), (99, 1), (100, 512), (101, 513), (511, 7), (512, 7)] {
+            let mut shard = ShardWriter::create(dir.path().join("s-000000.tar")).unwrap();
+            for number in 0..3 {
+                let name = format!("{number}{}.jpg", "n".repeat(length - 5));
+                assert_eq!(name.len(), length);
+                let known = shard.bytes_with(&name, image);
+                shard.append(name, &vec![7; image as usize]).unwrap();
+                assert_eq!(shard.builder.get_ref().bytes + END, known, "{length}");
+            }
+            let known = shard.builder.get_ref().bytes + END;
+            assert_eq!(shard.finish().unwrap().publish().unwrap().bytes, known);
+        }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::Interrupt;
 use crate::config::ExperimentConfig;
 use crate::data::{LoadStats, PretrainBatches, PretrainLoader, SampleStatistics};
-use crate::{Interrupt, RunDir, read_metrics};
 
 /// What [`profile_data`] is to measure.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,32 +74,43 @@ pub struct DataProfile {
 /// Makes batches as fast as it can for each number of threads and says where the time goes.
 ///
 /// # Errors
-/// Images that cannot be used, and an interrupt.
+/// Images that cannot be used, no number of threads, and an interrupt.
 pub fn profile_data(
     config: &ExperimentConfig,
     options: &ProfileOptions,
     interrupt: &Interrupt,
 ) -> anyhow::Result<DataProfile> {
-    let batches = Arc::new(PretrainBatches::open(config)?);
-    let mut measured = Vec::new();
+    let mut profile: Option<DataProfile> = None;
+    let (mut files, mut bytes) = (0, 0);
     for &workers in &options.workers {
-        measured.push(measure(&batches, workers, config, options.time, interrupt)?);
+        // Anew: a source reads ahead what it was told for the measurement before, and decoded
+        // images that are kept would make this one's time look like nothing.
+        let batches = Arc::new(PretrainBatches::open(config)?);
+        let measured = measure(&batches, workers, config, options.time, interrupt)?;
+        let source = batches.images().source();
+        let profile = profile.get_or_insert_with(|| DataProfile {
+            place: source.place(),
+            images: source.len(),
+            batch: batches.batch(),
+            bytes_per_image: 0.0,
+            cache: config.data.cache,
+            workers: Vec::new(),
+            device_rate: options.device_rate,
+            bad: 0,
+            samples: SampleStatistics::default(),
+            verdict: String::new(),
+        });
+        let stats = batches.images().stats();
+        files += stats.files;
+        bytes += stats.bytes;
+        profile.bad += stats.bad;
+        profile.samples = profile.samples.plus(&source.statistics());
+        profile.workers.push(measured);
     }
-    let stats = batches.images().stats();
-    let source = batches.images().source();
-    let verdict = verdict(&measured, config.data.workers, options.device_rate);
-    Ok(DataProfile {
-        place: source.place(),
-        images: source.len(),
-        batch: batches.batch(),
-        bytes_per_image: stats.bytes as f64 / stats.files.max(1) as f64,
-        cache: config.data.cache,
-        workers: measured,
-        device_rate: options.device_rate,
-        bad: stats.bad,
-        samples: source.statistics(),
-        verdict,
-    })
+    let mut profile = profile.context("no number of loader threads to measure with")?;
+    profile.bytes_per_image = bytes as f64 / files.max(1) as f64;
+    profile.verdict = verdict(&profile.workers, config.data.workers, options.device_rate);
+    Ok(profile)
 }
 
 fn measure(
@@ -148,11 +161,20 @@ fn measure(
 }
 
 /// Images a second of the steps of a run without their waiting for images, by the last lines of its
-/// `metrics.jsonl`; `None` if there are none.
-#[must_use]
-pub fn device_rate(run: &Path, batch: usize) -> Option<f64> {
-    let dir = RunDir::create(run.join("pretrain")).ok()?;
-    let lines = read_metrics(&dir);
+/// `metrics.jsonl`; `None` if they do not say.
+///
+/// # Errors
+/// When the run has no such file; nothing is created.
+pub fn device_rate(run: &Path, batch: usize) -> anyhow::Result<Option<f64>> {
+    let file = run.join("pretrain/metrics.jsonl");
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!(
+            "cannot read {}, which says how fast the device is; check --run, or give --device-rate",
+            file.display()
+        )
+    })?;
+    let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
+    let lines: Vec<Value> = text.lines().filter_map(parsed).collect();
     let mut rates: Vec<f64> = lines
         .iter()
         .rev()
@@ -165,7 +187,7 @@ pub fn device_rate(run: &Path, batch: usize) -> Option<f64> {
         })
         .collect();
     rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied()
+    Ok(rates.get(rates.len() / 2).copied())
 }
 
 fn verdict(measured: &[WorkersProfile], configured: usize, device: Option<f64>) -> String {
@@ -287,12 +309,23 @@ mod tests {
     #[test]
     fn a_runs_metrics_give_the_devices_rate() {
         let dir = tempfile::tempdir().unwrap();
-        let run = RunDir::create(dir.path().join("pretrain")).unwrap();
-        assert_eq!(device_rate(dir.path(), 8), None);
+        let run = crate::RunDir::create(dir.path().join("pretrain")).unwrap();
         let mut log = crate::MetricsLog::open(&run, 0).unwrap();
+        assert_eq!(device_rate(dir.path(), 8).unwrap(), None);
         let ms = serde_json::json!({ "backward": 30.0, "loss": 10.0, "data_wait": 500.0 });
         log.write(&serde_json::json!({ "step": 1, "ms": ms }))
             .unwrap();
-        assert_eq!(device_rate(dir.path(), 8), Some(200.0));
+        assert_eq!(device_rate(dir.path(), 8).unwrap(), Some(200.0));
+    }
+
+    #[test]
+    fn a_mistyped_run_is_named_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = device_rate(&dir.path().join("typo"), 8).unwrap_err();
+        assert!(
+            error.to_string().contains("typo/pretrain/metrics.jsonl"),
+            "{error}"
+        );
+        assert!(!dir.path().join("typo").exists());
     }
 }

@@ -257,6 +257,32 @@ fn a_shard_that_changed_is_noticed() {
     assert!(error.contains("bytes instead of"), "{error}");
 }
 
+/// A shard of this machine that is written again while a run reads it.
+#[test]
+fn a_file_that_changes_under_a_run_is_noticed() {
+    for read_ahead in [0, 1 << 20] {
+        let fixture = Fixture::new(30, 3000, 10);
+        let source = open(&text(&fixture.shards()), &quick(read_ahead));
+        let shard = fixture.shards().join("train-000001.tar");
+        let whole = std::fs::read(&shard).unwrap();
+        // Longer: every image would still be where it was.
+        let mut longer = whole.clone();
+        longer.extend([0; 512]);
+        std::fs::write(&shard, &longer).unwrap();
+        source.plan((0..30).collect());
+        let error = source.read(12, &mut Vec::new()).unwrap_err().to_string();
+        let said = format!("{} bytes instead of {}", longer.len(), whole.len());
+        assert!(
+            error.contains(&said) && error.contains("train-000001.tar"),
+            "{error}"
+        );
+        std::fs::remove_file(&shard).unwrap();
+        let source = ShardSource::open(&text(&shard), &quick(read_ahead));
+        let error = source.unwrap_err().to_string();
+        assert!(error.contains("data.pretrain_shards"), "{error}");
+    }
+}
+
 #[test]
 fn broken_shards_name_the_place() {
     let fixture = Fixture::new(30, 3000, 10);

@@ -112,10 +112,12 @@ fn a_stopped_packing_goes_on() {
         part.keys().collect::<Vec<_>>(),
         ["train-000000.tar", "train.index.jsonl.part"]
     );
-    // A crash leaves half a line and half a shard.
+    // A crash leaves half a shard, or a line whose shard has not got its name, and half a line.
     let log = args.out.join("train.index.jsonl.part");
+    let lines = String::from_utf8(whole["train.index.jsonl"].clone()).unwrap();
+    let second = lines.lines().nth(2).unwrap();
     let mut torn = part["train.index.jsonl.part"].clone();
-    torn.extend(b"{\"shard\":\"train-0000");
+    torn.extend(format!("{second}\n{{\"shard\":\"train-0000").bytes());
     std::fs::write(&log, torn).unwrap();
     std::fs::write(args.out.join("train-000001.tar.tmp"), b"half").unwrap();
     std::fs::remove_file(&missing).unwrap();
@@ -155,6 +157,97 @@ fn nothing_is_overwritten() {
     fixture.drop_index();
     assert!(
         refused(&fixture.args(15)).contains("train-000000.tar is there already without its index")
+    );
+}
+
+#[test]
+fn shards_of_others_are_not_replaced() {
+    let fixture = Fixture::new(40, 3000, 15);
+    let out = fixture.dir.path().join("new");
+    std::fs::create_dir(&out).unwrap();
+    let args = PackArgs {
+        out: out.clone(),
+        ..fixture.args(15)
+    };
+    // Of another set: in nobody's way.
+    std::fs::write(out.join("train-val-000000.tar"), b"other").unwrap();
+    let theirs = out.join("train-000001.tar");
+    std::fs::write(&theirs, b"theirs").unwrap();
+    let error = pack(&args, &Interrupt::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("train-000001.tar is there already without its index"),
+        "{error}"
+    );
+    // Nor when it comes between a stop and the next call.
+    std::fs::remove_file(&theirs).unwrap();
+    let stop = Interrupt::manual();
+    stop.raise();
+    assert!(!pack(&args, &stop).unwrap().is_complete);
+    std::fs::write(&theirs, b"theirs").unwrap();
+    let error = pack(&args, &Interrupt::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("train-000001.tar") && error.contains("would go on"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(&theirs).unwrap(), b"theirs");
+    std::fs::remove_file(&theirs).unwrap();
+    assert!(pack(&args, &Interrupt::default()).unwrap().is_complete);
+}
+
+/// Images of the same names and other contents are other images.
+#[test]
+fn images_that_changed_are_not_taken_for_packed() {
+    let fixture = Fixture::new(40, 3000, 15);
+    let photo = |at: usize| {
+        fixture
+            .dir
+            .path()
+            .join("photos")
+            .join(&fixture.images[at].0)
+    };
+    let (path, bytes) = (photo(20), &fixture.images[20].1);
+    let packed = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let set = |bytes: &[u8], time| {
+        std::fs::write(&path, bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    let again = || pack(&fixture.args(15), &Interrupt::default());
+    for (bytes, time) in [
+        (&b"shorter"[..], packed),
+        (bytes, packed + std::time::Duration::from_secs(1)),
+    ] {
+        set(bytes, time);
+        let error = again().unwrap_err().to_string();
+        assert!(
+            error.contains("images in train-000001.tar have changed"),
+            "{error}"
+        );
+    }
+    set(bytes, packed);
+    assert!(again().unwrap().is_complete);
+
+    // What is not packed yet may change.
+    let (index, part) = ("train.index.jsonl", "train.index.jsonl.part");
+    let lines = std::fs::read_to_string(fixture.shards().join(index)).unwrap();
+    let two: Vec<&str> = lines.lines().take(3).collect();
+    fixture.drop_index();
+    std::fs::write(fixture.shards().join(part), two.join("\n") + "\n").unwrap();
+    std::fs::remove_file(fixture.shards().join("train-000002.tar")).unwrap();
+    std::fs::write(photo(39), b"another").unwrap();
+    assert_eq!(again().unwrap().shards, 3);
+    let source = open(&text(&fixture.shards()), &quick(0));
+    let mut read = Vec::new();
+    source.read(39, &mut read).unwrap();
+    assert_eq!(read, b"another");
+}
+
+#[test]
+fn sizes_in_bytes_are_told_apart() {
+    let sizes = [1, 2, 1 << 20, (1 << 20) + 1, 5 << 20].map(|n| ShardSize::Bytes(n).to_string());
+    assert_eq!(
+        sizes,
+        ["1 bytes", "2 bytes", "1MiB", "1048577 bytes", "5MiB"]
     );
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use inscon_train::data::{Ranks, SampleSource, ShardOptions, ShardSource, Shuffle, epoch_order};
+use inscon_train::data::{
+    Ranks, SampleError, SampleSource, ShardOptions, ShardSource, Shuffle, epoch_order,
+};
 
 use crate::fixture::{Fixture, buffered, open, quick, text};
 use crate::server::{Fault, Server};
@@ -47,11 +49,19 @@ fn patterns_name_the_same_shards() {
         assert_eq!(source.place(), pattern);
         fixture.read_all(&source, &(0..20).collect::<Vec<_>>(), 1);
     }
+    // The index beside them, and half a shard of a packing that goes on, are none.
+    std::fs::write(fixture.shards().join("train-000004.tar.tmp"), b"half").unwrap();
+    let source = open(&format!("{dir}/*"), &quick(0));
+    assert_eq!(source.groups(), all.groups());
     let some = open(&format!("{dir}/train-00000{{2,0}}.tar"), &quick(0));
     assert_eq!(some.name(0), "train-000002.tar/b.1/00012.jpg");
     for (pattern, said) in [
         (format!("{dir}/val-*.tar"), "names no shards"),
         (format!("{dir}/train-000000.tar::{dir}/*.tar"), "twice"),
+        (
+            format!("{dir}/train-000000.tar::{dir}/../shards/train-000000.tar"),
+            "twice",
+        ),
         (format!("{dir}/train-{{7..7}}.tar"), "No such file"),
         (text(&fixture.dir.path().join("photos")), "names no shards"),
         (String::new(), "is empty"),
@@ -188,4 +198,43 @@ fn a_full_shuffle_reads_samples_one_by_one() {
     assert_eq!(statistics.samples, 160);
     assert_eq!(statistics.requests, 162);
     assert!(statistics.peak_held <= 100_000, "{statistics:?}");
+}
+
+/// One that is too long is unreadable, is not fetched, and keeps none of the others from coming.
+#[test]
+fn samples_may_be_bounded() {
+    let fixture = Fixture::new(60, 300_000, 20);
+    let server = Server::start(fixture.shards(), |_, _| Fault::None);
+    for (pattern, read_ahead) in [
+        (server.url("train-{000000..000002}.tar"), 4 << 20),
+        (server.url("train-{000000..000002}.tar"), 100_000),
+        (text(&fixture.shards()), 0),
+    ] {
+        let options = ShardOptions {
+            max_sample: 200_000,
+            ..quick(read_ahead)
+        };
+        let source = open(&pattern, &options);
+        let order = buffered(&source, 0, 10);
+        source.plan(order.clone());
+        let mut bytes = Vec::new();
+        let mut short = 0;
+        for &sample in order.iter() {
+            let known = &fixture.images[sample as usize].1;
+            match source.read(sample as usize, &mut bytes) {
+                Ok(()) => {
+                    assert!(known.len() <= 200_000 && bytes == *known);
+                    short += 1;
+                }
+                Err(SampleError::Unreadable(said)) => {
+                    assert!(known.len() > 200_000 && said.contains("data.max_image_mib"));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        // Of sixty, those from the 26th to the 37th are long, but for two that are blocks.
+        assert_eq!(short, 50);
+        let statistics = source.statistics();
+        assert_eq!((statistics.samples, statistics.dropped), (short, 0));
+    }
 }

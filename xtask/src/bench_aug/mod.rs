@@ -110,6 +110,9 @@ pub(crate) fn run(args: &AugArgs) -> Result<()> {
     }
     let (peers, missing) = programs::detect(&args.peers, &out)?;
     notes.extend(missing);
+    let unpinned = programs::unpinned();
+    let can_pin = unpinned.is_none();
+    notes.extend(unpinned);
     for note in &notes {
         shell::say(note);
     }
@@ -124,7 +127,7 @@ pub(crate) fn run(args: &AugArgs) -> Result<()> {
             }
         }
         // Threads: one on a core, two on two, by turns.
-        for workload in &workloads {
+        for workload in workloads.iter().filter(|_| can_pin) {
             let pair = ours.one_and_two_threads(workload, &images, args.seconds)?;
             report.threads_mut(workload.name).push(pair);
         }

@@ -155,11 +155,7 @@ impl Ours {
         seconds: f64,
     ) -> Result<[f64; 2]> {
         let rate = |threads: usize, cores: &str| -> Result<f64> {
-            let mut command = match output(taskset(cores, Path::new("true")), "") {
-                Ok(_) => taskset(cores, &self.program),
-                // No taskset, or fewer cores: the system places the threads.
-                Err(_) => Command::new(&self.program),
-            };
+            let mut command = taskset(cores, &self.program);
             command.arg("rates").arg(workload.argument(images));
             command.args(["--modes", "a", "--threads", &threads.to_string()]);
             command.args(["--seconds", &seconds.to_string()]);
@@ -177,6 +173,21 @@ impl Ours {
         command.args(["--views", "100000"]);
         lines(command)
     }
+}
+
+/// Why a program cannot be kept to one core and to two: no `taskset`, or fewer cores. A program whose
+/// threads the system places tells nothing about cores.
+pub(super) fn unpinned() -> Option<String> {
+    let mut command = taskset("0,1", Path::new("nproc"));
+    command
+        .env_remove("OMP_NUM_THREADS")
+        .env_remove("OMP_THREAD_LIMIT");
+    let reason = match output(command, "") {
+        Ok(cores) if cores.trim() == "2" => return None,
+        Ok(cores) => format!("of the cores 0 and 1, {} may be used", cores.trim()),
+        Err(error) => error,
+    };
+    Some(format!("two threads ÷ one: not measured ({reason})"))
 }
 
 fn taskset(cores: &str, program: &Path) -> Command {

@@ -134,8 +134,11 @@ impl Report {
         for ours in self.rows.iter().filter(|row| !row.is_peer()) {
             text += &self.ratios(workload, ours);
         }
-        if let Some((_, pairs)) = self.threads.iter().find(|(name, _)| name == workload.name) {
-            text += &threads(pairs);
+        let of_workload = |(name, _): &&(String, _)| name == workload.name;
+        match self.threads.iter().find(of_workload) {
+            // Not measured: a note says why.
+            Some((_, pairs)) if !pairs.is_empty() => text += &threads(pairs),
+            _ => {}
         }
         text
     }
@@ -255,6 +258,8 @@ mod tests {
             row("torchvision-pil", &[200.0, 220.0]),
             row("fast", &[800.0]),
         ];
+        let before = report.markdown();
+        assert!(!before.contains("two threads"), "{before}");
         report
             .threads_mut("474-224")
             .extend([[100.0, 150.0], [90.0, 195.0]]);

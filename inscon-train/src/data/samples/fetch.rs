@@ -145,7 +145,7 @@ impl Fetcher {
         mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
     ) -> Result<(), ShardError> {
         let (store, key) = match &location.at {
-            At::File(path) => return read_file(path, range, &self.counters, sink).await,
+            At::File(path) => return read_file(path, range, size, &self.counters, sink).await,
             At::Object(store, key) => (store, key),
         };
         let mut failures = Failures::new(self, self.policy.give_up, &location.url);
@@ -195,8 +195,7 @@ impl Fetcher {
         if let Some(size) = size
             && result.meta.size != size
         {
-            let what = format!("{} bytes instead of {size}", result.meta.size);
-            return Err(Failure::Final(changed(url, what)));
+            return Err(Failure::Final(resized(url, result.meta.size, size)));
         }
         let mut stream = result.into_stream();
         while let Some(bytes) = self.in_time(stream.next()).await? {
@@ -272,7 +271,7 @@ impl Fetcher {
         }
     }
 
-    /// The objects whose keys begin with the folder `prefix`, in order.
+    /// The objects whose keys begin with the folder `prefix`, by the parts of their keys.
     pub(super) async fn list(
         &self,
         url: &str,
@@ -292,7 +291,8 @@ impl Fetcher {
             };
             match tried.await {
                 Ok(mut found) => {
-                    found.sort_by(|a, b| a.location.cmp(&b.location));
+                    // As paths compare: a folder and its shards give the same order from anywhere.
+                    found.sort_by(|a, b| a.location.parts().cmp(b.location.parts()));
                     return Ok(found);
                 }
                 Err(failure) => failures.next(failure).await?,
@@ -309,10 +309,32 @@ pub(super) fn changed(url: &str, what: String) -> ShardError {
     }
 }
 
+fn resized(url: &str, is: u64, was: u64) -> ShardError {
+    changed(url, format!("{is} bytes instead of {was}"))
+}
+
+/// Opens a shard that should have `size` bytes, if that is known.
+pub(super) fn open_file(
+    path: &std::path::Path,
+    size: Option<u64>,
+) -> Result<std::fs::File, ShardError> {
+    let failed = |e: std::io::Error| file_error(path, &e);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if let Some(size) = size {
+        let is = file.metadata().map_err(failed)?.len();
+        if is != size {
+            return Err(resized(&path.display().to_string(), is, size));
+        }
+    }
+    Ok(file)
+}
+
 pub(super) fn file_error(path: &std::path::Path, error: &std::io::Error) -> ShardError {
     ShardError::File {
         path: path.display().to_string(),
-        said: error.to_string(),
+        said: format!(
+            "{error}; restore it and let it be read, or name others in data.pretrain_shards"
+        ),
     }
 }
 
@@ -320,6 +342,7 @@ pub(super) fn file_error(path: &std::path::Path, error: &std::io::Error) -> Shar
 async fn read_file(
     path: &std::path::Path,
     range: Range<u64>,
+    size: Option<u64>,
     counters: &Counters,
     mut sink: impl FnMut(&[u8]) -> Result<(), ShardError>,
 ) -> Result<(), ShardError> {
@@ -334,7 +357,7 @@ async fn read_file(
         let read = tokio::task::spawn_blocking(move || {
             let mut file = match kept {
                 Some(file) => file,
-                None => std::fs::File::open(&path).map_err(|e| file_error(&path, &e))?,
+                None => open_file(&path, size)?,
             };
             let mut bytes = vec![0; length as usize];
             read_exact_at(&mut file, &path, at, &mut bytes)?;
@@ -460,6 +483,38 @@ mod tests {
             [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
         );
         assert_eq!(policy.pause(u32::MAX).as_millis(), 10_000);
+    }
+
+    #[test]
+    fn objects_are_in_the_order_of_files() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let fetcher = Fetcher {
+            policy: RetryPolicy::default(),
+            counters: Arc::default(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let listed = runtime.block_on(async {
+            for key in ["d/a-b/x.tar", "d/b.tar", "d/a/x.tar", "e/a.tar"] {
+                store
+                    .put_opts(&key.into(), "".into(), Default::default())
+                    .await
+                    .unwrap();
+            }
+            fetcher.list("memory", &store, &"d".into()).await.unwrap()
+        });
+        let keys: Vec<_> = listed.iter().map(|meta| meta.location.as_ref()).collect();
+        assert_eq!(keys, ["d/a/x.tar", "d/a-b/x.tar", "d/b.tar"]);
+        let mut files: Vec<_> = keys.iter().map(std::path::PathBuf::from).collect();
+        files.sort();
+        assert!(
+            files
+                .iter()
+                .zip(&keys)
+                .all(|(file, key)| file.to_str() == Some(key))
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From a pattern to shards.
 
-use std::path::{MAIN_SEPARATOR, Path};
+use std::collections::HashSet;
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::sync::Arc;
 
 use glob::{MatchOptions, Pattern};
 use object_store::ObjectMeta;
@@ -31,7 +33,7 @@ pub(super) fn find_shards(
     pattern: &str,
     stores: &mut Stores,
     fetcher: &Fetcher,
-    io: &mut impl FnMut() -> Result<std::sync::Arc<IoThread>, ShardError>,
+    io: &mut impl FnMut() -> Result<Arc<IoThread>, ShardError>,
 ) -> Result<Vec<Found>, ShardError> {
     let wrong = |what: String| ShardError::Pattern {
         pattern: pattern.to_owned(),
@@ -66,15 +68,25 @@ pub(super) fn find_shards(
             "it is empty; give shards such as train-{000000..000146}.tar".into(),
         ));
     }
-    let mut urls: Vec<&str> = all
-        .iter()
-        .map(|found| found.location.url.as_str())
-        .collect();
-    urls.sort_unstable();
-    if let Some(twice) = urls.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(wrong(format!("{} is in it twice", twice[0])));
+    let mut seen = HashSet::new();
+    let mut new = |found: &&Found| seen.insert(identity(&found.location));
+    if let Some(twice) = all.iter().find(|found| !new(found)) {
+        return Err(wrong(format!("{} is in it twice", twice.location.url)));
     }
     Ok(all)
+}
+
+/// What two names of one shard have in common: the real path of a file; the store and key of an
+/// object.
+fn identity(location: &Location) -> (usize, PathBuf) {
+    match &location.at {
+        // One that is not there is told when it is looked at.
+        At::File(path) => (0, path.canonicalize().unwrap_or_else(|_| path.clone())),
+        At::Object(store, key) => {
+            let store = Arc::as_ptr(store).cast::<()>() as usize;
+            (store, key.as_ref().into())
+        }
+    }
 }
 
 fn is_shard(name: &str) -> bool {
@@ -96,11 +108,15 @@ fn find_files(part: &str, all: &mut Vec<Found>) -> Result<(), String> {
     } else if part.contains(['*', '?', '[']) && !path.exists() {
         let paths = glob::glob_with(part, AS_A_SHELL).map_err(|e| format!("`{part}`: {e}"))?;
         for path in paths {
-            files.push(path.map_err(|e| e.to_string())?);
+            let path = path.map_err(|e| e.to_string())?;
+            if is_shard(&path.to_string_lossy()) {
+                files.push(path);
+            }
         }
     } else {
         files.push(path.to_owned());
     }
+    // By the parts of the paths, as in a store: `a/x.tar` stands before `a-b/x.tar`.
     files.sort();
     all.extend(files.iter().map(|path| Found {
         location: Location::file(path),

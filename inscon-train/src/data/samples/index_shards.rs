@@ -18,6 +18,7 @@ use super::location::{At, Location};
 use super::shard_index::parse_index;
 use super::tar_scan::{scan_file, scan_stream};
 use super::{ShardError, ShardIndex, index_name};
+use crate::fnv::fnv1a;
 use crate::{Progress, write_whole};
 
 /// Requests at once for indices and for lengths.
@@ -298,10 +299,8 @@ struct Kept {
 const VERSION: u32 = 1;
 
 fn cache_file(cache: &Path, url: &str) -> PathBuf {
-    // FNV-1a: a name, not a proof; the file holds the URL.
-    let hash = url.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    // A name, not a proof; the file holds the URL.
+    let hash = fnv1a(url.as_bytes());
     cache.join(format!("shard-{hash:016x}.json"))
 }
 

@@ -50,6 +50,8 @@ struct State {
     requests: usize,
     /// Samples that threads wait for.
     wanted: Vec<u32>,
+    /// Places of the planned samples that were asked for last.
+    asked: VecDeque<u64>,
     /// Vectors that came back.
     spare: Vec<Vec<u8>>,
     failed: Option<SampleError>,
@@ -59,6 +61,14 @@ struct State {
 
 /// Most vectors kept for reuse.
 const SPARE: usize = 64;
+
+/// So many samples say where in the plans the callers are: the median of their places, which the
+/// few that are asked for out of turn do not move.
+const ASKED: usize = 15;
+
+/// Samples so near to that place are asked for in turn: callers are many threads, and may leave
+/// samples out.
+const NEAR: u64 = 256;
 
 /// What [`ReadAhead::take`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,7 +138,10 @@ impl ReadAhead {
         let mut state = self.lock();
         let mut waited = false;
         let taken = loop {
-            if let Some(image) = state.remove(sample) {
+            if let Some((place, image)) = state.remove(sample) {
+                if !waited {
+                    state.note(place);
+                }
                 let before = std::mem::replace(bytes, image);
                 if state.spare.len() < SPARE {
                     state.spare.push(before);
@@ -142,6 +155,11 @@ impl ReadAhead {
                 break Ok(Taken::Unplanned);
             }
             if !waited {
+                // What takes the place of a broken image may be planned for the end of the epoch:
+                // to wait for it would be to read everything before it, and to drop most of that.
+                if !self.comes_soon(&mut state, sample) {
+                    break Ok(Taken::Unplanned);
+                }
                 waited = true;
                 state.wanted.push(sample);
                 self.wake.notify_one();
@@ -166,6 +184,27 @@ impl ReadAhead {
         taken
     }
 
+    /// Whether it is worth waiting for a planned sample: it is under way, there is room for all that
+    /// is read before it, or the callers have come to it.
+    fn comes_soon(&self, state: &mut State, sample: u32) -> bool {
+        let mut bytes = state.held_bytes + state.coming_bytes;
+        let mut found = None;
+        for (first, plan) in &state.plans {
+            if let Some((place, ahead)) = plan.ahead(&self.layout, sample) {
+                bytes += ahead;
+                found = Some(first + u64::from(place));
+                break;
+            }
+            bytes += plan.left(&self.layout);
+        }
+        let Some(place) = found else {
+            return true;
+        };
+        let is_near = state.front().is_none_or(|at| at.abs_diff(place) <= NEAR);
+        state.note(place);
+        is_near || bytes <= self.budget
+    }
+
     /// True for the first caller, who is to let [`run`](Self::run) run.
     pub(super) fn begin(&self) -> bool {
         !std::mem::replace(&mut self.lock().started, true)
@@ -179,10 +218,12 @@ impl ReadAhead {
 
     /// Keeps requests under way until [`stop`](Self::stop).
     pub(super) async fn run(self: Arc<Self>) {
+        let _watch = Watch(self.clone());
         loop {
             while let Some((first, request)) = self.next_request() {
                 let this = self.clone();
                 tokio::spawn(async move {
+                    let _watch = Watch(this.clone());
                     let result = this.fetch(first, &request).await;
                     this.done(result);
                 });
@@ -272,12 +313,17 @@ impl ReadAhead {
     fn done(&self, result: Result<(), ShardError>) {
         let mut state = self.lock();
         state.requests -= 1;
-        if let Err(error) = result {
-            state.failed = Some(SampleError::Source(error.to_string()));
-            self.arrived.notify_all();
-        }
         drop(state);
+        if let Err(error) = result {
+            self.fail(error.to_string());
+        }
         self.wake.notify_one();
+    }
+
+    /// Ends the reading for all who wait and for all who will ask.
+    fn fail(&self, said: String) {
+        self.lock().failed = Some(SampleError::Source(said));
+        self.arrived.notify_all();
     }
 
     /// A vector with room for `length` bytes.
@@ -298,11 +344,40 @@ impl ReadAhead {
     }
 }
 
+/// Tells those who wait when the task that it is held by panics: nothing else would.
+struct Watch(Arc<ReadAhead>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(
+                "reading shards panicked; this is a fault of inscon-train, please report it"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
 impl State {
-    /// Takes a sample out, the copy that was planned first.
-    fn remove(&mut self, sample: u32) -> Option<Vec<u8>> {
+    /// Takes a sample out, the copy that was planned first, with its place.
+    fn remove(&mut self, sample: u32) -> Option<(u64, Vec<u8>)> {
         let &(_, place) = self.places.range((sample, 0)..=(sample, u64::MAX)).next()?;
-        self.drop_place(place)
+        Some((place, self.drop_place(place)?))
+    }
+
+    /// A planned sample is asked for.
+    fn note(&mut self, place: u64) {
+        if self.asked.len() == ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(place);
+    }
+
+    /// About where in the plans the callers are.
+    fn front(&self) -> Option<u64> {
+        let mut places: Vec<u64> = self.asked.iter().copied().collect();
+        places.sort_unstable();
+        places.get(places.len() / 2).copied()
     }
 
     fn drop_place(&mut self, place: u64) -> Option<Vec<u8>> {
@@ -322,5 +397,34 @@ impl State {
             dropped += 1;
         }
         dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::RetryPolicy;
+    use crate::data::samples::io_thread::IoThread;
+    use std::time::Duration;
+
+    #[test]
+    fn a_panic_of_a_task_is_an_error() {
+        let mut layout = Layout::default();
+        layout.push([(512, 10), (1536, 10)]);
+        let fetcher = Fetcher {
+            policy: RetryPolicy::default(),
+            counters: Arc::default(),
+        };
+        // A layout of a shard that is not there: what a task does with it panics.
+        let ahead = ReadAhead::new(layout, Vec::new(), Vec::new(), fetcher, 1 << 20, [1, 1]);
+        let ahead = Arc::new(ahead);
+        let io = IoThread::start().unwrap();
+        ahead.push(ReadPlan::new(&ahead.layout, &[0, 1], ahead.room()), &[0, 1]);
+        io.spawn(ahead.clone().run());
+        let (give, taken) = crossbeam_channel::bounded(1);
+        std::thread::spawn(move || give.send(ahead.take(1, &mut Vec::new())));
+        let taken = taken.recv_timeout(Duration::from_secs(20)).unwrap();
+        let error = taken.unwrap_err().to_string();
+        assert!(error.contains("panicked"), "{error}");
     }
 }

@@ -130,6 +130,21 @@ impl ReadPlan {
         })
     }
 
+    /// A sample's place in the order, and the bytes of the images that are read before it and with
+    /// it; `None` when it is not read any more.
+    pub(super) fn ahead(&self, layout: &Layout, sample: u32) -> Option<(u32, u64)> {
+        let left = &self.steps[self.next..];
+        let at = left.iter().position(|step| step.0 == sample)?;
+        let bytes = left[..=at].iter().map(|step| layout.length(step.0)).sum();
+        Some((left[at].1, bytes))
+    }
+
+    /// Bytes of the images that are still to be read.
+    pub(super) fn left(&self, layout: &Layout) -> u64 {
+        let left = &self.steps[self.next..];
+        left.iter().map(|step| layout.length(step.0)).sum()
+    }
+
     /// Steps past a request.
     pub(super) fn take(&mut self, request: &Request) {
         self.next += request.parts.len();

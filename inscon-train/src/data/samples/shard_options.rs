@@ -17,6 +17,9 @@ use super::RetryPolicy;
 pub struct ShardOptions {
     /// Most bytes held: the shuffle buffer's images and what is read ahead. 0 reads nothing ahead.
     pub read_ahead: u64,
+    /// Most bytes of a sample (`data.max_image_mib`): longer ones are
+    /// [unreadable](super::SampleError::Unreadable), and are not fetched.
+    pub max_sample: u64,
     /// Requests at once while shards are read from end to end.
     pub ranges: usize,
     /// Requests at once while samples are read one by one.
@@ -33,6 +36,7 @@ impl Default for ShardOptions {
     fn default() -> Self {
         Self {
             read_ahead: 256 << 20,
+            max_sample: u64::MAX,
             ranges: 4,
             singles: 32,
             retry: RetryPolicy::default(),

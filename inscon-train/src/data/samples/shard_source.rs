@@ -1,14 +1,13 @@
 //! Samples from tar shards.
 
 use std::fmt;
-use std::fs::File;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::assembly::{Assembly, mismatch};
 use super::counters::Counters;
-use super::fetch::{Fetcher, file_error, read_exact_at};
+use super::fetch::{Fetcher, open_file, read_exact_at};
 use super::find_shards::find_shards;
 use super::index_shards::index_shards;
 use super::io_thread::IoThread;
@@ -176,7 +175,7 @@ impl ShardSource {
         bytes.clear();
         if let At::File(path) = &location.at {
             // Opened for each: sets of thousands of shards have more files than may be open.
-            let mut file = File::open(path).map_err(|e| file_error(path, &e))?;
+            let mut file = open_file(path, Some(self.ahead.sizes[shard]))?;
             bytes.resize((member.end - member.start) as usize, 0);
             read_exact_at(&mut file, path, member.start, bytes)?;
             self.counters.requests.fetch_add(1, Relaxed);
@@ -215,6 +214,10 @@ impl ShardSource {
             })
         })?;
         Ok(())
+    }
+
+    fn is_too_long(&self, sample: u32) -> bool {
+        self.ahead.layout.length(sample) > self.options.max_sample
     }
 
     /// Says once why samples come one by one.
@@ -285,6 +288,13 @@ impl SampleSource for ShardSource {
         let samples = self.ahead.layout.len();
         assert!(index < samples, "sample {index} of {samples}");
         let sample = index as u32;
+        if self.is_too_long(sample) {
+            return Err(SampleError::Unreadable(format!(
+                "{} bytes, above {} (data.max_image_mib)",
+                self.ahead.layout.length(sample),
+                self.options.max_sample
+            )));
+        }
         match self.ahead.take(sample, bytes)? {
             Taken::AtOnce => {}
             Taken::Waited => {
@@ -307,6 +317,12 @@ impl SampleSource for ShardSource {
         if self.options.read_ahead == 0 || order.is_empty() {
             return;
         }
+        // They would be asked for and not taken.
+        let order: Vec<u32> = order
+            .iter()
+            .copied()
+            .filter(|&s| !self.is_too_long(s))
+            .collect();
         let plan = ReadPlan::new(&self.ahead.layout, &order, self.ahead.room());
         let is_local = self.ahead.shards.iter().all(Location::is_local);
         if !plan.is_stream() {

@@ -1,7 +1,5 @@
 //! What reading has cost.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 /// What reading has cost since a source was opened; [`since`](Self::since) tells of a stretch.
@@ -49,9 +47,26 @@ impl SampleStatistics {
         }
     }
 
-    /// The time callers waited.
+    /// Both together: sums, and the higher peak.
+    ///
+    /// ```
+    /// use inscon_train::data::SampleStatistics;
+    /// let first = SampleStatistics { samples: 10, peak_held: 7, ..Default::default() };
+    /// let second = SampleStatistics { samples: 5, peak_held: 3, ..Default::default() };
+    /// let both = first.plus(&second);
+    /// assert_eq!((both.samples, both.peak_held), (15, 7));
+    /// ```
     #[must_use]
-    pub fn waited(&self) -> Duration {
-        Duration::from_secs_f64(self.waited.max(0.0))
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            samples: self.samples + other.samples,
+            waits: self.waits + other.waits,
+            waited: self.waited + other.waited,
+            bytes: self.bytes + other.bytes,
+            requests: self.requests + other.requests,
+            retries: self.retries + other.retries,
+            dropped: self.dropped + other.dropped,
+            peak_held: self.peak_held.max(other.peak_held),
+        }
     }
 }
