@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use image::RgbImage;
-use inscon_aug::{AugError, BBox, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch};
+use inscon_aug::{AugError, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch};
 use ndarray::ArrayViewMut3;
 use serde::{Deserialize, Serialize};
 
