@@ -277,9 +277,10 @@ impl Out {
             }
             check_shards(args, &lines).map_err(|what| exists(path, &what))?;
             check_sources(folder, order, &lines).map_err(|what| exists(path, &what))?;
-            Ok(lines)
+            Ok::<_, PackError>(lines)
         };
-        let shards = |lines: Vec<Line>| lines.into_iter().map(|line| line.index).collect();
+        let shards =
+            |lines: Vec<Line>| -> Vec<_> { lines.into_iter().map(|line| line.index).collect() };
         if index.exists() {
             let lines = read_log(&index, &header).map_err(|what| exists(&index, &what))?;
             return Ok(Self::Complete(shards(listed(&index, lines)?)));
