@@ -9,6 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 
 use crate::container::checked;
 use crate::jpeg::{COMPONENTS, JpegDecoder, JpegError, JpegImage};
+use crate::planes::grow;
 use crate::{AugError, BBox, PixelRegion};
 
 /// What decoding may cost.
@@ -168,8 +169,12 @@ impl Decoder {
                 Err(error) => return Err(named(error, bytes)),
             }
         }
-        // Freed first, as the next image brings its own.
+        // Freed first, as the next image brings its own; and a large JPEG's buffers, so that all
+        // together stay within the bound.
         self.pixels = Vec::new();
+        if self.jpeg.buffer_size() as u64 > self.limits.max_bytes {
+            self.jpeg.free();
+        }
         let image = decode_other(checked(bytes, format)?, format, self.limits)?;
         let (width, height) = image.dimensions();
         self.pixels = image.into_raw();
@@ -329,9 +334,7 @@ impl Turn {
 
     /// Turns pixels of stored width and height into the first bytes of `out`.
     fn apply(self, pixels: &[u8], [width, height]: [u32; 2], out: &mut Vec<u8>) {
-        if out.len() < pixels.len() {
-            out.resize(pixels.len(), 0);
-        }
+        grow(out, pixels.len());
         let (pixels, _) = pixels.as_chunks::<3>();
         let (out, _) = out.as_chunks_mut::<3>();
         let size = self.transpose([width as usize, height as usize]);

@@ -11,6 +11,7 @@ use super::passes::{AcFirst, AcRefine, DcFirst, DcRefine, Pass, Whole};
 use super::plan::Plan;
 use super::scan::Fault;
 use crate::lanes::{Lanes, Run, dispatch};
+use crate::planes::refill;
 
 /// The coefficients of an image as far down as it is needed, kept from image to image.
 pub(super) struct Coefficients {
@@ -66,10 +67,8 @@ impl Coefficients {
                 limit,
             });
         }
-        self.blocks.clear();
-        self.blocks.resize(count, [0; 64]);
-        self.lasts.clear();
-        self.lasts.resize(count, 0);
+        refill(&mut self.blocks, count, [0; 64]);
+        refill(&mut self.lasts, count, 0);
         self.progress = [[UNKNOWN; 64]; 3];
         self.quantization = [None; 3];
         Ok(())

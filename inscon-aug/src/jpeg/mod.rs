@@ -108,6 +108,13 @@ impl JpegDecoder {
         self.data.capacity() + self.coefficients.capacity() + self.output.capacity()
     }
 
+    /// Gives the memory of all buffers back.
+    pub(crate) fn free(&mut self) {
+        self.data = ScanData::default();
+        self.coefficients = Coefficients::new();
+        self.output = Output::new();
+    }
+
     /// Reads a file up to its first scan.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::header::Color;
 use super::idct::{stored_quantization, transform};
 use super::plan::{ComponentPlan, Plan, Upsample};
 use crate::lanes::{CHUNK, Lanes, Run, dispatch};
+use crate::planes::grow;
 
 /// The samples of one component in the current row of MCUs.
 struct Strip {
@@ -62,13 +63,6 @@ impl Run for Rows<'_> {
     }
 }
 
-/// Makes room for `length` values; what is there stays.
-fn reserve<T: Clone + Default>(values: &mut Vec<T>, length: usize) {
-    if values.len() < length {
-        values.resize(length, T::default());
-    }
-}
-
 impl Output {
     pub(super) fn new() -> Self {
         let strip = || Strip {
@@ -98,13 +92,13 @@ impl Output {
             strip.stride =
                 (plan.columns.len() * plan.side as usize).next_multiple_of(CHUNK) + CHUNK;
             let rows = (plan.sampling[1] * plan.side + 1) as usize;
-            reserve(&mut strip.samples, strip.stride * rows);
+            grow(&mut strip.samples, strip.stride * rows);
             if plan.upsample != Upsample::None {
-                reserve(&mut strip.row, width);
-                reserve(&mut strip.sums, width);
+                grow(&mut strip.row, width);
+                grow(&mut strip.sums, width);
             }
         }
-        reserve(&mut self.pixels, 3 * plan.x.len() * plan.y.len());
+        grow(&mut self.pixels, 3 * plan.x.len() * plan.y.len());
         self.next = plan.y.start;
     }
 
