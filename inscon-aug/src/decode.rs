@@ -52,9 +52,10 @@ impl Default for DecodeLimits {
 /// never more memory than [`DecodeLimits`] says, and at most 500 scans of a JPEG.
 ///
 /// A file that ends early is an error, as in PIL, whatever part of it is asked for. Where PIL and
-/// libjpeg only warn, we are stricter: codes that no Huffman table has, data that end within a
-/// scan, restart markers out of order are errors, as pixels made up of nothing must not be trained
-/// on. But a part of a JPEG is read only as far as it needs: damage below it (in a progressive
+/// libjpeg only warn, or not even that, we are stricter: codes that no Huffman table has, data that
+/// end within a scan, restart markers out of order, progressive JPEGs that lack their last scans
+/// (of the ten lowest coefficients; libjpeg smooths over them) are errors, as pixels made up of
+/// nothing must not be trained on. But a part of a JPEG is read only as far as it needs: damage below it (in a progressive
 /// JPEG, beyond the rows of the scans that it needs) goes unnoticed, and flipped bits that are
 /// valid code are seen by nobody. JPEGs of four components go to a decoder that is as lenient as
 /// libjpeg. What does not touch the pixels is forgiven: broken Exif data and colour profiles,

@@ -323,6 +323,14 @@ const MESSAGES: &[(&str, &str)] = &[
         "jpeg_scans_10000_alike.jpg",
         "a scan that does not continue those before it",
     ),
+    (
+        "jpeg_scans_dc_only.jpg",
+        "ends before its scans have said all of it",
+    ),
+    (
+        "jpeg_scans_without_last.jpg",
+        "ends before its scans have said all of it",
+    ),
     ("jpeg_app_length_1.jpg", "length below 2"),
     (
         "jpeg_app_length_65535.jpg",

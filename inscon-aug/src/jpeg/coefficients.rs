@@ -162,6 +162,15 @@ impl Coefficients {
         }
     }
 
+    /// Whether the scans left some of the low coefficients of `frame`'s components unfinished or
+    /// unsaid. libjpeg then makes values up for them from the blocks around (its `smoothing_ok`).
+    pub(super) fn unfinished(&self, frame: &Frame) -> bool {
+        /// Zigzag order; those that libjpeg looks at.
+        const LOW: usize = 10;
+        let mut low = self.progress[..frame.count].iter().map(|p| &p[..LOW]);
+        low.any(|low| low.iter().any(|&bits| bits != 0))
+    }
+
     /// The quantisation table of each component of `frame`, if each had a scan and a table.
     pub(super) fn quantization(&self, frame: &Frame) -> Option<[&[u16; 64]; 3]> {
         let mut tables = [&[0; 64]; 3];

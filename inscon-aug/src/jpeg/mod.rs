@@ -14,7 +14,8 @@
 //! - Buffers are kept from image to image.
 //!
 //! Broken files are errors, where libjpeg warns and goes on: codes that are not in the Huffman
-//! table, data that end early, wrong restart markers. What libjpeg passes over in silence (bytes
+//! table, data that end early, wrong restart markers, progressive images of which some low
+//! coefficients never come to their last bit (libjpeg smooths over those). What libjpeg passes over in silence (bytes
 //! between segments, unknown application data, what follows the image) is passed over. CMYK,
 //! arithmetic-coded, lossless, hierarchical and 12-bit files are [`JpegError::Unsupported`].
 //!
@@ -312,6 +313,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         let missing = "the image ends before each component had a scan and a quantisation table";
         let quantization = coefficients.quantization(frame);
         let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.position, missing))?;
+        if coefficients.unfinished(frame) {
+            let unsaid = "the image ends before its scans have said all of it";
+            return Err(wrong(0xd9, reader.position, unsaid));
+        }
         output.start(plan, quantization);
         coefficients.finish(*arch, plan, header.color(frame), output);
         Ok(())
