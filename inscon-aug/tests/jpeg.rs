@@ -383,7 +383,9 @@ fn what_is_wrong_is_named() {
     let frame = find(&good, 0xc0, 0);
     let scan = find(&good, 0xda, 0);
     let tables = find(&good, 0xdb, 0);
-    let cases: [(&str, String); 12] = [
+    // Class and number, lengths, symbols.
+    let huffman = find(&good, 0xc4, 0);
+    let cases: [(&str, String); 14] = [
         (
             "the data end before the end-of-image marker",
             broken(&good, &|b| b.truncate(scan + 99)),
@@ -424,6 +426,14 @@ fn what_is_wrong_is_named() {
         (
             "a quantisation table number above 3",
             broken(&good, &|b| b[tables + 4] = 9),
+        ),
+        (
+            "DC table 0 has a symbol above 15",
+            broken(&good, &|b| b[huffman + 21] = 16),
+        ),
+        (
+            "a scan needs AC table 3, which is not defined before it",
+            broken(&good, &|b| b[scan + 6] = 0x03),
         ),
         (
             "a JPEG of other than 8 bits a sample is not supported",

@@ -33,6 +33,16 @@ pub enum JpegError {
         /// Its number.
         index: u8,
     },
+    /// A scan names a table that it cannot be read by.
+    #[error("{kind} table {index} {what}")]
+    Table {
+        /// Which kind of table.
+        kind: &'static str,
+        /// Its number.
+        index: u8,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// Entropy-coded data that no encoder writes.
     #[error("broken entropy-coded data in MCU {mcu}: {what}")]
     Entropy {
