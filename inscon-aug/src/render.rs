@@ -49,7 +49,8 @@ impl SampledView {
     /// The view's pixels: [`render`](Self::render) of a whole image.
     ///
     /// # Panics
-    /// If the image is not of `source_size`, or the crop leaves it.
+    /// If the image is not of `source_size`, or the view cannot be rendered:
+    /// [`validate`](Self::validate) says so beforehand.
     pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
         let [width, height] = self.size;
         let mut view = RgbImage::new(width, height);
@@ -82,7 +83,8 @@ impl SampledView {
     ///
     /// # Panics
     /// If `out` is not `[height, width, 3]` with contiguous rows, the region is not of an image of
-    /// `source_size`, or it does not hold the crop.
+    /// `source_size`, or it does not hold the crop; if the crop or the view is empty, or the size of
+    /// an exact blur's kernel is even, of which [`validate`](Self::validate) says so beforehand.
     pub fn render(
         &self,
         region: &PixelRegion<'_>,
