@@ -18,8 +18,8 @@ pub struct DecodeLimits {
     /// Bytes of the decoded pixels of a whole image, even where only a part is decoded. 512 MiB by
     /// default.
     ///
-    /// As many again may go to each of: the coefficients of a JPEG in several scans, which are kept
-    /// for the next one; the working memory of another format's decoder; the pixels once more while
+    /// As many again may go to each of: the coefficients of a JPEG in several scans, and the samples
+    /// of a row of its MCUs, which are kept for the next one; the working memory of another format's decoder; the pixels once more while
     /// they become RGB or are turned. A [`Decoder`] never has more than four times as many bytes,
     /// sixteen times those of the file, and a mebibyte: the tests measure it over the whole zoo of
     /// broken files. An image above the limit is an error before any memory is taken for it.

@@ -258,6 +258,32 @@ fn the_bound_holds_for_a_decoder_that_lives_long() {
     }
 }
 
+/// The samples of a row of MCUs count where they are more than the pixels.
+#[test]
+fn a_row_of_mcus_is_within_the_limit() {
+    let wide = variants();
+    let (_, wide, _) = wide
+        .iter()
+        .find(|v| v.0 == "jpeg_scans_high_mcus.jpg")
+        .unwrap();
+    // Rows of 8 samples a block and the last one of the MCUs before, and what is upsampled.
+    let strips = 65_536 * (33 + 33 + 17 + 3 * 3);
+    let decoded = |max_bytes| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = DecodeLimits { max_bytes };
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        let decoded = Decoder::with_limits(limits).decode(wide).map(drop);
+        let peak = MEMORY.peak_usage() - before;
+        assert!(peak <= bound(limits, wide.len()), "{peak}");
+        decoded.map_err(|error| error.to_string())
+    };
+    decoded(strips).unwrap();
+    let error = decoded(strips - 1).unwrap_err();
+    assert!(error.contains("65500 x 5 px need 6029312 bytes"), "{error}");
+    decoded(1 << 20).unwrap_err();
+}
+
 /// A mebibyte of scans that say nothing is refused at once, also where each is valid.
 #[test]
 fn scans_without_end_are_bounded_work() {

@@ -54,7 +54,7 @@ use bits::ScanData;
 use coefficients::Coefficients;
 use header::{Frame, Header, Part, Process, Reader, Scan};
 use huffman::{Tables, Use};
-use output::Output;
+use output::{Output, strip_bytes};
 use plan::Plan;
 use scan::Sequential;
 
@@ -95,8 +95,9 @@ impl JpegDecoder {
         }
     }
 
-    /// The same with another limit, in bytes: for the pixels of a whole image (three bytes each),
-    /// and as much for the coefficients of one in several scans.
+    /// The same with another limit, in bytes: for the pixels of a whole image (three bytes each), as
+    /// much for the samples of one of its rows of MCUs, and for the coefficients of one in several
+    /// scans.
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
@@ -135,7 +136,9 @@ impl JpegDecoder {
             unreachable!("a scan without a frame is refused");
         };
         let [width, height] = frame.size;
-        let needed = 3 * u64::from(width) * u64::from(height);
+        // A part, or a reduced image, takes less of each.
+        let strips = strip_bytes(&Plan::new(&frame, 1, 0..width, 0..height));
+        let needed = (3 * u64::from(width) * u64::from(height)).max(strips);
         if needed > self.limit {
             return Err(JpegError::TooLarge {
                 width,

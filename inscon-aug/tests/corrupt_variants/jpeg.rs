@@ -381,6 +381,7 @@ fn scans() -> Vec<Variant> {
             Broken,
         ),
         ("scans_10000_alike", many, Broken),
+        ("scans_high_mcus", high_mcus(65_500), Ok),
         ("scans_896_of_much", endless(2000), Broken),
     ];
     all.into_iter().map(named).collect()
@@ -581,6 +582,15 @@ fn bombs() -> Vec<Variant> {
         }
     }
     all
+}
+
+/// A wide and low JPEG whose MCUs are four blocks high: a row of them is six times the pixels.
+fn high_mcus(width: u16) -> Vec<u8> {
+    let mut segments = zeros_header(0xc0, [width, 5], &[0x14, 0x14, 0x12]);
+    let mut scan = Segment::new(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]);
+    scan.data = vec![0; 20 * usize::from(width).div_ceil(64)];
+    segments.push(scan);
+    join(&segments)
 }
 
 fn named((name, bytes, expected): (&str, Vec<u8>, super::Expected)) -> Variant {
