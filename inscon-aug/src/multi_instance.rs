@@ -286,28 +286,6 @@ pub fn tile_records(
         .collect()
 }
 
-/// The canvases `[canvases, 3, G·tile, G·tile]` cut into one writable `[3, tile, tile]` view a
-/// tile, in tile order. The views are disjoint, so threads can fill them at the same time.
-///
-/// # Panics
-/// If the canvases are not square RGB canvases of `grid × grid` tiles.
-pub fn tiles_mut(canvases: &mut Array4<f32>, grid: usize) -> Vec<ArrayViewMut3<'_, f32>> {
-    let &[_, channels, height, width] = canvases.shape() else {
-        unreachable!("an Array4")
-    };
-    assert!(
-        grid > 0 && channels == 3 && height == width && height.is_multiple_of(grid) && height > 0,
-        "canvases {:?} are not cut into {grid} x {grid} tiles",
-        canvases.shape()
-    );
-    let tile = height / grid;
-    canvases
-        .exact_chunks_mut([1, 3, tile, tile])
-        .into_iter()
-        .map(|chunk| chunk.index_axis_move(Axis(0), 0))
-        .collect()
-}
-
 /// The canvases `[canvases, G·tile, G·tile, 3]` cut into one writable `[tile, tile, 3]` view a tile,
 /// in tile order: what [`SampledView::render`] fills. The views are disjoint, so threads can fill
 /// them at the same time.
