@@ -6,7 +6,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::shuffle;
-use crate::{AugError, BBox, SampledView, ViewTransform, normalize_canvases};
+use crate::{AugError, BBox, SampledView, ViewTransform};
 
 /// What the key views look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -344,22 +344,6 @@ pub fn stitch_rgb(images: &[RgbImage], order: &Permutation, grid: usize, tile: u
         }
     }
     canvases
-}
-
-/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile,
-/// G·tile]`: [`stitch_rgb`] and [`normalize_canvases`](crate::normalize_canvases) in one.
-///
-/// # Panics
-/// As [`stitch_rgb`].
-pub fn stitch(
-    images: &[RgbImage],
-    order: &Permutation,
-    grid: usize,
-    tile: u32,
-    mean: [f32; 3],
-    std: [f32; 3],
-) -> Array4<f32> {
-    normalize_canvases(stitch_rgb(images, order, grid, tile).view(), mean, std)
 }
 
 fn check_layout(views: usize, order: &Permutation, grid: usize) {

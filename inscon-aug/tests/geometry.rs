@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use inscon_aug::{
     AugError, BBox, KeyView, Permutation, ResizeShortestEdge, SampledView, Stitching,
     ViewAugmentation, ViewTransform, check_batch, gaussian_blur, grayscale, horizontal_flip,
-    rgb_tiles_mut, stitch, stream, tile_records,
+    normalize_canvases, rgb_tiles_mut, stitch_rgb, stream, tile_records,
 };
 use ndarray::Array4;
 use proptest::prelude::*;
@@ -287,7 +287,8 @@ fn stitched_tiles_hold_the_views_that_the_records_name() {
     );
     for order in [&layout.query, &layout.key] {
         let (mean, std) = ([0.0; 3], [1.0 / 255.0; 3]);
-        let canvases = stitch(&pixels, order, grid, tile, mean, std);
+        let canvases = stitch_rgb(&pixels, order, grid, tile);
+        let canvases = normalize_canvases(canvases.view(), mean, std);
         let records = tile_records(&views, order, grid, tile);
         assert_eq!(canvases.shape(), [2, 3, 32, 32]);
         for (t, record) in records.iter().enumerate() {
