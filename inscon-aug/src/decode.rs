@@ -42,7 +42,8 @@ impl Default for DecodeLimits {
 /// The pixels are those of PIL's `ImageOps.exif_transpose(image).convert("RGB")`: grey is tripled,
 /// alpha is dropped, palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted
 /// ones, EXIF orientation is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit
-/// *grey* at 255 instead, which whitens it). Colour profiles are ignored. JPEGs of one or three
+/// *grey* at 255 instead, which whitens it). An orientation that only XMP data have
+/// (`tiff:Orientation`, to which PIL falls back) is not read. Colour profiles are ignored. JPEGs of one or three
 /// components are equal to PIL's to the last bit ([`crate::jpeg`]), those of four within a level
 /// or so.
 ///
@@ -97,7 +98,8 @@ impl Decoder {
         }
     }
 
-    /// Bytes in the decoder's buffers: constant once the largest image has been seen.
+    /// Bytes in the decoder's buffers. Of JPEGs alone they only grow, up to what the largest part
+    /// asked for needs; an image of another format has its own pixels for buffer.
     #[must_use]
     pub fn buffer_size(&self) -> usize {
         self.jpeg.buffer_size() + self.pixels.capacity()
@@ -106,7 +108,8 @@ impl Decoder {
     /// Width and height in pixels behind EXIF orientation, from the header alone.
     ///
     /// # Errors
-    /// [`AugError`] for an unknown format, a broken header, or an image without pixels.
+    /// [`AugError`] for an unknown format, a broken header, an image without pixels, or a JPEG above
+    /// the limits (of other formats only decoding is sure to say that).
     pub fn size(&mut self, bytes: &[u8]) -> Result<[u32; 2], AugError> {
         let format = known_format(bytes)?;
         if format == ImageFormat::Jpeg {
@@ -142,8 +145,9 @@ impl Decoder {
     ///
     /// `crop` is in source pixels behind EXIF orientation, as [`Decoder::size`] measures them. It
     /// is rounded outward and clipped to the image; at least one pixel is given. `denominator` (1,
-    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; other formats, and JPEGs of
-    /// four components, come whole and at full size. So ask [`PixelRegion::locate`] where the crop
+    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; one that EXIF has mirrored only as far
+    /// as it divides the mirrored sides, as the pixels of what is left over are at the other edge;
+    /// other formats, and JPEGs of four components, come whole and at full size. So ask [`PixelRegion::locate`] where the crop
     /// lies.
     ///
     /// # Errors
@@ -164,8 +168,12 @@ impl Decoder {
         );
         let format = known_format(bytes)?;
         if format == ImageFormat::Jpeg {
-            match self.jpeg.open(bytes) {
-                Ok(_) => return self.decode_jpeg(bytes, crop, denominator),
+            match self.jpeg.read_header(bytes) {
+                Ok(opened) => {
+                    let image = self.jpeg.image(opened);
+                    let region = decode_jpeg(image, crop, denominator, &mut self.pixels);
+                    return region.map_err(|e| named(e, bytes));
+                }
                 Err(JpegError::Unsupported(COMPONENTS)) => check_markers(bytes)?,
                 Err(error) => return Err(named(error, bytes)),
             }
@@ -189,42 +197,41 @@ impl Decoder {
             image_size: [width, height],
         })
     }
+}
 
-    fn decode_jpeg(
-        &mut self,
-        bytes: &[u8],
-        crop: &BBox,
-        denominator: u32,
-    ) -> Result<PixelRegion<'_>, AugError> {
-        let image = self.jpeg.open(bytes).map_err(|e| named(e, bytes))?;
-        let turn = Turn::new(orientation(&image));
-        let stored = image.size();
-        let image_size = turn.transpose(stored);
-        let denominator = turn.denominator(denominator, image_size);
-        let ranges = turn.mirror(pixel_ranges(crop, image_size), image_size);
-        let [columns, rows] = turn.transpose(ranges);
-        let part = image.decode(columns, rows, denominator);
-        let part = part.map_err(|e| named(e, bytes))?;
-        let size = [part.width, part.height];
-        let ranges = turn.transpose([part.x..part.x + size[0], part.y..part.y + size[1]]);
-        let [x, y] = turn.mirror(ranges, image_size.map(|s| s.div_ceil(denominator)));
-        let pixels = if turn == Turn::new(Orientation::NoTransforms) {
-            part.pixels
-        } else {
-            turn.apply(part.pixels, size, &mut self.pixels);
-            &self.pixels[..part.pixels.len()]
-        };
-        let [width, height] = turn.transpose(size);
-        Ok(PixelRegion {
-            pixels,
-            width,
-            height,
-            x: x.start,
-            y: y.start,
-            denominator,
-            image_size,
-        })
-    }
+/// `turned` is for pixels that EXIF has turned.
+fn decode_jpeg<'d>(
+    image: JpegImage<'d, '_>,
+    crop: &BBox,
+    denominator: u32,
+    turned: &'d mut Vec<u8>,
+) -> Result<PixelRegion<'d>, JpegError> {
+    let turn = Turn::new(orientation(&image));
+    let stored = image.size();
+    let image_size = turn.transpose(stored);
+    let denominator = turn.denominator(denominator, image_size);
+    let ranges = turn.mirror(pixel_ranges(crop, image_size), image_size);
+    let [columns, rows] = turn.transpose(ranges);
+    let part = image.decode(columns, rows, denominator)?;
+    let size = [part.width, part.height];
+    let ranges = turn.transpose([part.x..part.x + size[0], part.y..part.y + size[1]]);
+    let [x, y] = turn.mirror(ranges, image_size.map(|s| s.div_ceil(denominator)));
+    let pixels = if turn == Turn::new(Orientation::NoTransforms) {
+        part.pixels
+    } else {
+        turn.apply(part.pixels, size, turned);
+        &turned[..part.pixels.len()]
+    };
+    let [width, height] = turn.transpose(size);
+    Ok(PixelRegion {
+        pixels,
+        width,
+        height,
+        x: x.start,
+        y: y.start,
+        denominator,
+        image_size,
+    })
 }
 
 /// Decodes a whole image file to RGB, as [`Decoder`] does; which is for more than one image.
@@ -467,7 +474,7 @@ fn check_markers(bytes: &[u8]) -> Result<(), AugError> {
                 if frames > 1 {
                     return Err(AugError::Jpeg(JpegError::Segment {
                         marker,
-                        position: after,
+                        position: after - 2,
                         what: "a second frame header",
                     }));
                 }

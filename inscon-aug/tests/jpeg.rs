@@ -459,6 +459,32 @@ fn what_is_wrong_is_named() {
     for (expected, said) in cases {
         assert!(said.contains(expected), "{said:?} is not {expected:?}");
     }
+    // Where the marker is that it is said of, whatever is wrong with it.
+    let second = find(&progressive, 0xda, 1);
+    let next = find(&restart, 0xd1, 0);
+    for (position, said) in [
+        (frame, broken(&good, &|b| b[frame + 5..frame + 7].fill(0))),
+        (scan, broken(&good, &|b| b[scan + 3] = 1)),
+        (second, broken(&progressive, &|b| b[second + 9] = 0x21)),
+        (next, broken(&restart, &|b| b[next + 1] = 0xd6)),
+        (
+            scan,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xd9"))),
+        ),
+        (
+            scan,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xd8"))),
+        ),
+        (
+            scan + 1,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xff\xc8\0\x02"))),
+        ),
+    ] {
+        assert!(
+            said.contains(&format!(" at byte {position}: ")),
+            "{position}: {said}"
+        );
+    }
     // A marker cut out: its interval is gone, and the end comes early.
     let error = broken(&restart, &|b| {
         let at = find(b, 0xd0, 1);

@@ -48,7 +48,7 @@ impl ScanData {
                         if marker != expected && self.ends.len() + 1 < segments {
                             return Err(JpegError::Segment {
                                 marker,
-                                position: file.len() - rest.len() + at + 1,
+                                position: file.len() - rest.len() + at - 1,
                                 what: "not the restart marker that comes next",
                             });
                         }

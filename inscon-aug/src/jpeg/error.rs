@@ -20,7 +20,7 @@ pub enum JpegError {
     Segment {
         /// The marker's second byte.
         marker: u8,
-        /// Where the marker's parameters begin in the file.
+        /// Where the marker's two bytes are in the file.
         position: usize,
         /// What is wrong.
         what: &'static str,

@@ -122,13 +122,18 @@ impl JpegDecoder {
     /// # Errors
     /// [`JpegError`] for what is wrong up to there, and for an image above the limit.
     pub fn open<'d, 'b>(&'d mut self, bytes: &'b [u8]) -> Result<JpegImage<'d, 'b>, JpegError> {
+        let opened = self.read_header(bytes)?;
+        Ok(self.image(opened))
+    }
+
+    /// [`open`](Self::open) in two steps, of which the first does not keep the decoder.
+    pub(crate) fn read_header<'b>(&mut self, bytes: &'b [u8]) -> Result<Opened<'b>, JpegError> {
         self.header = Header::new();
         let mut reader = Reader::new(bytes)?;
-        let position = reader.position;
         let Part::Scan(scan) = reader.next_part(&mut self.header)? else {
             return Err(JpegError::Segment {
                 marker: 0xd9,
-                position,
+                position: reader.marker,
                 what: "the image ends before its first scan",
             });
         };
@@ -147,13 +152,34 @@ impl JpegDecoder {
                 limit: self.limit,
             });
         }
-        Ok(JpegImage {
-            decoder: self,
+        Ok(Opened {
             reader,
             frame,
             scan,
         })
     }
+
+    /// The file whose header was read last.
+    pub(crate) fn image<'d, 'b>(&'d mut self, opened: Opened<'b>) -> JpegImage<'d, 'b> {
+        let Opened {
+            reader,
+            frame,
+            scan,
+        } = opened;
+        JpegImage {
+            decoder: self,
+            reader,
+            frame,
+            scan,
+        }
+    }
+}
+
+/// A file up to its first scan.
+pub(crate) struct Opened<'b> {
+    reader: Reader<'b>,
+    frame: Frame,
+    scan: Scan,
 }
 
 /// A JPEG file of which the header is read.
@@ -267,7 +293,7 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             Part::End => Ok(()),
             Part::Scan(_) => Err(JpegError::Segment {
                 marker: 0xda,
-                position: self.reader.position,
+                position: self.reader.marker,
                 what: "a scan behind the last one",
             }),
         }
@@ -297,10 +323,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         let mut scan = self.scan;
         for count in 1.. {
             if count > MAX_SCANS {
-                return Err(wrong(0xda, reader.position, "more than 500 scans"));
+                return Err(wrong(0xda, reader.marker, "more than 500 scans"));
             }
             let announced = coefficients.announce(header, frame, &scan);
-            announced.map_err(|what| wrong(0xda, reader.position, what))?;
+            announced.map_err(|what| wrong(0xda, reader.marker, what))?;
             let mcus = match scan.components() {
                 [component] => frame.blocks(component.index),
                 _ => plan.mcus,
@@ -315,10 +341,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         }
         let missing = "the image ends before each component had a scan and a quantisation table";
         let quantization = coefficients.quantization(frame);
-        let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.position, missing))?;
+        let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.marker, missing))?;
         if coefficients.unfinished(frame) {
             let unsaid = "the image ends before its scans have said all of it";
-            return Err(wrong(0xd9, reader.position, unsaid));
+            return Err(wrong(0xd9, reader.marker, unsaid));
         }
         output.start(plan, quantization);
         coefficients.finish(*arch, plan, header.color(frame), output);
