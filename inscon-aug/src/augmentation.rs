@@ -132,17 +132,6 @@ impl ViewAugmentation {
     /// # Errors
     /// [`AugError::Config`] with the first field that does not.
     pub fn validate(&self) -> Result<(), AugError> {
-        let check = |ok: bool, field, expected, value: String| {
-            if ok {
-                Ok(())
-            } else {
-                Err(AugError::Config {
-                    field,
-                    expected,
-                    value,
-                })
-            }
-        };
         let range = |[low, high]: [f64; 2]| low > 0.0 && low <= high && high.is_finite();
         let share = |p: f64| (0.0..=1.0).contains(&p);
         let strength = |v: f64| v >= 0.0 && v.is_finite();
@@ -174,19 +163,12 @@ impl ViewAugmentation {
             hue.to_string(),
         )?;
         check(
-            range(self.blur.sigma),
+            range(self.blur.sigma) && self.blur.sigma[1] <= widest_blur(self.size),
             "blur.sigma",
-            "[low, high] with 0 < low <= high",
+            "[low, high] with 0 < low <= high <= twice the view's side",
             format!("{:?}", self.blur.sigma),
         )?;
-        if let BlurKernel::Exact { size } = self.blur.kernel {
-            check(
-                size % 2 == 1,
-                "blur.kernel.exact.size",
-                "odd",
-                size.to_string(),
-            )?;
-        }
+        check_kernel(self.blur.kernel, "blur.kernel.exact.size", self.size)?;
         for (field, p) in [
             ("jitter.p", self.jitter.p),
             ("grayscale_p", self.grayscale_p),
@@ -242,6 +224,39 @@ impl ViewAugmentation {
     }
 }
 
+fn check(
+    ok: bool,
+    field: &'static str,
+    expected: &'static str,
+    value: String,
+) -> Result<(), AugError> {
+    if ok {
+        return Ok(());
+    }
+    Err(AugError::Config {
+        field,
+        expected,
+        value,
+    })
+}
+
+/// The largest standard deviation of a blur of a view of this side: with more it is nearly even,
+/// and takes ever longer.
+fn widest_blur(side: u32) -> f64 {
+    2.0 * f64::from(side)
+}
+
+/// An exact kernel has a middle, and sees the view's pixels once more beyond each edge at most, as
+/// torchvision demands.
+fn check_kernel(kernel: BlurKernel, field: &'static str, side: u32) -> Result<(), AugError> {
+    let BlurKernel::Exact { size } = kernel else {
+        return Ok(());
+    };
+    let ok = size % 2 == 1 && size / 2 < side;
+    let expected = "odd and less than twice the view's side";
+    check(ok, field, expected, size.to_string())
+}
+
 /// A drawn view: plain data that says which pixels to show and how, and can be written down and
 /// applied again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -283,6 +298,65 @@ impl SampledView {
             blur_kernel: BlurKernel::Pil,
             solarize: None,
         }
+    }
+
+    /// Checks that the view can be rendered, which is so for each that a valid [`ViewAugmentation`]
+    /// drew: for views read back from a file.
+    ///
+    /// ```
+    /// use inscon_aug::{BBox, SampledView};
+    /// let mut view = SampledView::plain([640, 480], 224, 224);
+    /// view.validate()?;
+    /// view.crop.x1 = 641.0;
+    /// assert!(view.validate().is_err());
+    /// # Ok::<(), inscon_aug::AugError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`AugError::Config`] with the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), AugError> {
+        /// The longest side, which is a JPEG's as well.
+        const LONGEST: u32 = 65_535;
+        let BBox { x0, y0, x1, y1 } = self.crop;
+        let [width, height] = self.source_size.map(|side| side as f32);
+        check(
+            0.0 <= x0 && x0 < x1 && x1 <= width && 0.0 <= y0 && y0 < y1 && y1 <= height,
+            "crop",
+            "a part of the source image that is not empty",
+            format!("{:?} of {:?}", self.crop.to_array(), self.source_size),
+        )?;
+        check(
+            self.size.iter().all(|side| (1..=LONGEST).contains(side)),
+            "size",
+            "two sides from 1 to 65535",
+            format!("{:?}", self.size),
+        )?;
+        let possible = |op: &ColorOp| match *op {
+            ColorOp::Brightness(f) | ColorOp::Contrast(f) | ColorOp::Saturation(f) => {
+                f >= 0.0 && f.is_finite()
+            }
+            ColorOp::Hue(turns) => (-0.5..=0.5).contains(&turns),
+            ColorOp::Grayscale | ColorOp::Solarize(_) => true,
+        };
+        check(
+            self.colors.iter().all(possible),
+            "colors",
+            "factors of at least 0 and hues in [-0.5, 0.5]",
+            format!("{:?}", self.colors),
+        )?;
+        let [width, height] = self.size;
+        check(
+            self.blur
+                .is_none_or(|s| s > 0.0 && f64::from(s) <= widest_blur(width.max(height))),
+            "blur",
+            "above 0 and at most twice the view's longer side",
+            format!("{:?}", self.blur),
+        )?;
+        check_kernel(
+            self.blur_kernel,
+            "blur_kernel.exact.size",
+            width.min(height),
+        )
     }
 
     /// The geometry.

@@ -46,7 +46,8 @@ impl ColorJitter {
         }
         let mut factor =
             |strength: f64| uniform(rng, (1.0 - strength).max(0.0), 1.0 + strength) as f32;
-        let mut ops = Vec::with_capacity(4);
+        // One more, for a greyscale before them.
+        let mut ops = Vec::with_capacity(5);
         if self.brightness > 0.0 {
             ops.push(ColorOp::Brightness(factor(self.brightness)));
         }

@@ -9,6 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 
 use crate::container::checked;
 use crate::jpeg::{COMPONENTS, JpegDecoder, JpegError, JpegImage};
+use crate::planes::grow;
 use crate::{AugError, BBox, PixelRegion};
 
 /// What decoding may cost.
@@ -17,8 +18,8 @@ pub struct DecodeLimits {
     /// Bytes of the decoded pixels of a whole image, even where only a part is decoded. 512 MiB by
     /// default.
     ///
-    /// As many again may go to each of: the coefficients of a JPEG in several scans, which are kept
-    /// for the next one; the working memory of another format's decoder; the pixels once more while
+    /// As many again may go to each of: the coefficients of a JPEG in several scans, and the samples
+    /// of a row of its MCUs, which are kept for the next one; the working memory of another format's decoder; the pixels once more while
     /// they become RGB or are turned. A [`Decoder`] never has more than four times as many bytes,
     /// sixteen times those of the file, and a mebibyte: the tests measure it over the whole zoo of
     /// broken files. An image above the limit is an error before any memory is taken for it.
@@ -41,7 +42,8 @@ impl Default for DecodeLimits {
 /// The pixels are those of PIL's `ImageOps.exif_transpose(image).convert("RGB")`: grey is tripled,
 /// alpha is dropped, palettes are looked up, CMYK and YCCK JPEGs are taken as Adobe's inverted
 /// ones, EXIF orientation is applied. Of 16-bit channels the high byte is kept (PIL clips 16-bit
-/// *grey* at 255 instead, which whitens it). Colour profiles are ignored. JPEGs of one or three
+/// *grey* at 255 instead, which whitens it). An orientation that only XMP data have
+/// (`tiff:Orientation`, to which PIL falls back) is not read. Colour profiles are ignored. JPEGs of one or three
 /// components are equal to PIL's to the last bit ([`crate::jpeg`]), those of four within a level
 /// or so.
 ///
@@ -51,9 +53,10 @@ impl Default for DecodeLimits {
 /// never more memory than [`DecodeLimits`] says, and at most 500 scans of a JPEG.
 ///
 /// A file that ends early is an error, as in PIL, whatever part of it is asked for. Where PIL and
-/// libjpeg only warn, we are stricter: codes that no Huffman table has, data that end within a
-/// scan, restart markers out of order are errors, as pixels made up of nothing must not be trained
-/// on. But a part of a JPEG is read only as far as it needs: damage below it (in a progressive
+/// libjpeg only warn, or not even that, we are stricter: codes that no Huffman table has, data that
+/// end within a scan, restart markers out of order, progressive JPEGs that lack their last scans
+/// (of the ten lowest coefficients; libjpeg smooths over them) are errors, as pixels made up of
+/// nothing must not be trained on. But a part of a JPEG is read only as far as it needs: damage below it (in a progressive
 /// JPEG, beyond the rows of the scans that it needs) goes unnoticed, and flipped bits that are
 /// valid code are seen by nobody. JPEGs of four components go to a decoder that is as lenient as
 /// libjpeg. What does not touch the pixels is forgiven: broken Exif data and colour profiles,
@@ -95,7 +98,8 @@ impl Decoder {
         }
     }
 
-    /// Bytes in the decoder's buffers: constant once the largest image has been seen.
+    /// Bytes in the decoder's buffers. Of JPEGs alone they only grow, up to what the largest part
+    /// asked for needs; an image of another format has its own pixels for buffer.
     #[must_use]
     pub fn buffer_size(&self) -> usize {
         self.jpeg.buffer_size() + self.pixels.capacity()
@@ -104,7 +108,8 @@ impl Decoder {
     /// Width and height in pixels behind EXIF orientation, from the header alone.
     ///
     /// # Errors
-    /// [`AugError`] for an unknown format, a broken header, or an image without pixels.
+    /// [`AugError`] for an unknown format, a broken header, an image without pixels, or a JPEG above
+    /// the limits (of other formats only decoding is sure to say that).
     pub fn size(&mut self, bytes: &[u8]) -> Result<[u32; 2], AugError> {
         let format = known_format(bytes)?;
         if format == ImageFormat::Jpeg {
@@ -140,8 +145,9 @@ impl Decoder {
     ///
     /// `crop` is in source pixels behind EXIF orientation, as [`Decoder::size`] measures them. It
     /// is rounded outward and clipped to the image; at least one pixel is given. `denominator` (1,
-    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; other formats, and JPEGs of
-    /// four components, come whole and at full size. So ask [`PixelRegion::locate`] where the crop
+    /// 2, 4 or 8) reduces a JPEG by libjpeg's scaled decoding; one that EXIF has mirrored only as far
+    /// as it divides the mirrored sides, as the pixels of what is left over are at the other edge;
+    /// other formats, and JPEGs of four components, come whole and at full size. So ask [`PixelRegion::locate`] where the crop
     /// lies.
     ///
     /// # Errors
@@ -162,14 +168,22 @@ impl Decoder {
         );
         let format = known_format(bytes)?;
         if format == ImageFormat::Jpeg {
-            match self.jpeg.open(bytes) {
-                Ok(_) => return self.decode_jpeg(bytes, crop, denominator),
+            match self.jpeg.read_header(bytes) {
+                Ok(opened) => {
+                    let image = self.jpeg.image(opened);
+                    let region = decode_jpeg(image, crop, denominator, &mut self.pixels);
+                    return region.map_err(|e| named(e, bytes));
+                }
                 Err(JpegError::Unsupported(COMPONENTS)) => check_markers(bytes)?,
                 Err(error) => return Err(named(error, bytes)),
             }
         }
-        // Freed first, as the next image brings its own.
+        // Freed first, as the next image brings its own; and a large JPEG's buffers, so that all
+        // together stay within the bound.
         self.pixels = Vec::new();
+        if self.jpeg.buffer_size() as u64 > self.limits.max_bytes {
+            self.jpeg.free();
+        }
         let image = decode_other(checked(bytes, format)?, format, self.limits)?;
         let (width, height) = image.dimensions();
         self.pixels = image.into_raw();
@@ -183,42 +197,41 @@ impl Decoder {
             image_size: [width, height],
         })
     }
+}
 
-    fn decode_jpeg(
-        &mut self,
-        bytes: &[u8],
-        crop: &BBox,
-        denominator: u32,
-    ) -> Result<PixelRegion<'_>, AugError> {
-        let image = self.jpeg.open(bytes).map_err(|e| named(e, bytes))?;
-        let turn = Turn::new(orientation(&image));
-        let stored = image.size();
-        let image_size = turn.transpose(stored);
-        let denominator = turn.denominator(denominator, image_size);
-        let ranges = turn.mirror(pixel_ranges(crop, image_size), image_size);
-        let [columns, rows] = turn.transpose(ranges);
-        let part = image.decode(columns, rows, denominator);
-        let part = part.map_err(|e| named(e, bytes))?;
-        let size = [part.width, part.height];
-        let ranges = turn.transpose([part.x..part.x + size[0], part.y..part.y + size[1]]);
-        let [x, y] = turn.mirror(ranges, image_size.map(|s| s.div_ceil(denominator)));
-        let pixels = if turn == Turn::new(Orientation::NoTransforms) {
-            part.pixels
-        } else {
-            turn.apply(part.pixels, size, &mut self.pixels);
-            &self.pixels[..part.pixels.len()]
-        };
-        let [width, height] = turn.transpose(size);
-        Ok(PixelRegion {
-            pixels,
-            width,
-            height,
-            x: x.start,
-            y: y.start,
-            denominator,
-            image_size,
-        })
-    }
+/// `turned` is for pixels that EXIF has turned.
+fn decode_jpeg<'d>(
+    image: JpegImage<'d, '_>,
+    crop: &BBox,
+    denominator: u32,
+    turned: &'d mut Vec<u8>,
+) -> Result<PixelRegion<'d>, JpegError> {
+    let turn = Turn::new(orientation(&image));
+    let stored = image.size();
+    let image_size = turn.transpose(stored);
+    let denominator = turn.denominator(denominator, image_size);
+    let ranges = turn.mirror(pixel_ranges(crop, image_size), image_size);
+    let [columns, rows] = turn.transpose(ranges);
+    let part = image.decode(columns, rows, denominator)?;
+    let size = [part.width, part.height];
+    let ranges = turn.transpose([part.x..part.x + size[0], part.y..part.y + size[1]]);
+    let [x, y] = turn.mirror(ranges, image_size.map(|s| s.div_ceil(denominator)));
+    let pixels = if turn == Turn::new(Orientation::NoTransforms) {
+        part.pixels
+    } else {
+        turn.apply(part.pixels, size, turned);
+        &turned[..part.pixels.len()]
+    };
+    let [width, height] = turn.transpose(size);
+    Ok(PixelRegion {
+        pixels,
+        width,
+        height,
+        x: x.start,
+        y: y.start,
+        denominator,
+        image_size,
+    })
 }
 
 /// Decodes a whole image file to RGB, as [`Decoder`] does; which is for more than one image.
@@ -329,9 +342,7 @@ impl Turn {
 
     /// Turns pixels of stored width and height into the first bytes of `out`.
     fn apply(self, pixels: &[u8], [width, height]: [u32; 2], out: &mut Vec<u8>) {
-        if out.len() < pixels.len() {
-            out.resize(pixels.len(), 0);
-        }
+        grow(out, pixels.len());
         let (pixels, _) = pixels.as_chunks::<3>();
         let (out, _) = out.as_chunks_mut::<3>();
         let size = self.transpose([width as usize, height as usize]);
@@ -463,7 +474,7 @@ fn check_markers(bytes: &[u8]) -> Result<(), AugError> {
                 if frames > 1 {
                     return Err(AugError::Jpeg(JpegError::Segment {
                         marker,
-                        position: after,
+                        position: after - 2,
                         what: "a second frame header",
                     }));
                 }

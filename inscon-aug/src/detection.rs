@@ -4,9 +4,9 @@ use image::RgbImage;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::resize::crop_resize_plane;
+use crate::resize::crop_resize_view;
 use crate::rng::{below, chance};
-use crate::{AugError, BBox, ViewTransform, crop_resize, horizontal_flip};
+use crate::{AugError, BBox, ViewTransform};
 
 /// detectron2's `ResizeShortestEdge`: the shorter side becomes `min_size`, unless the longer one
 /// would exceed `max_size`.
@@ -206,11 +206,7 @@ impl DetectionTransform {
     /// If the image is not of the size that the transform was made for.
     pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
         self.check_size(img.dimensions());
-        let mut out = crop_resize(img, &self.view.crop, self.view.width, self.view.height);
-        if self.view.flip {
-            horizontal_flip(&mut out);
-        }
-        out
+        crop_resize_view(img, &self.view)
     }
 
     /// A box of the source image on the result, clipped to it.
@@ -253,29 +249,13 @@ impl DetectionTransform {
         self.view.unmap_polygon(polygon)
     }
 
-    /// A binary mask (row-major, 0 or 1) of the source image on the result: scaled like the pixels,
-    /// bilinear with antialiasing, and set where at least half is covered.
+    /// A binary mask of the source image on the result: [`ViewTransform::apply_mask`].
     ///
     /// # Panics
     /// If the mask is not `width × height`, or that not the size that the transform was made for.
     pub fn apply_mask(&self, mask: &[u8], width: u32, height: u32) -> Vec<u8> {
         self.check_size((width, height));
-        assert!(
-            mask.len() == width as usize * height as usize,
-            "a mask of {} values is not {width} x {height} px",
-            mask.len()
-        );
-        let coverage: Vec<u8> = mask.iter().map(|&v| if v == 0 { 0 } else { 255 }).collect();
-        let output = self.output_size();
-        let mut out = crop_resize_plane(&coverage, (width, height), &self.view.crop, output);
-        for v in &mut out {
-            *v = u8::from(*v >= 128);
-        }
-        if self.view.flip {
-            out.chunks_exact_mut(output.0 as usize)
-                .for_each(<[u8]>::reverse);
-        }
-        out
+        self.view.apply_mask(mask, width, height)
     }
 
     fn check_size(&self, (width, height): (u32, u32)) {

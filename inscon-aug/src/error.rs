@@ -35,7 +35,8 @@ pub enum AugError {
         /// What is wrong.
         what: &'static str,
     },
-    /// An image of a format other than JPEG that needs more memory than allowed.
+    /// An image of a format other than JPEG, or a JPEG of four components, that needs more memory
+    /// than allowed. ([`JpegError::TooLarge`] is that of other JPEGs.)
     #[error("{width} x {height} px need {needed} bytes, more than the limit of {limit}")]
     TooLarge {
         /// Width of the image in pixels.

@@ -3,18 +3,25 @@
 //! A random policy draws a plain value, and that value is applied:
 //!
 //! ```text
-//! ViewAugmentation --sample(rng)--> SampledView --apply_rgb--> pixels --normalize_into--> tile
-//!                                       └-- transform() --> ViewTransform --> TileRecord
+//! ViewAugmentation --sample(rng)--> SampledView -- transform() --> ViewTransform --> TileRecord
+//!                                        | crop, denominator()
+//! bytes of a file --Decoder::decode_region--> PixelRegion --render--> a tile of rgb_tiles_mut
+//!                                                                      | u8, to the device
+//!                                                       normalization: v · factor + offset
 //! ```
 //!
-//! So the RNG enters in one place, and geometry is known without looking at a pixel.
+//! So the RNG enters in one place, geometry is known without looking at a pixel, and of a JPEG only
+//! what the crop shows is decoded, at half, a quarter or an eighth of its size where the view is
+//! small. Bytes are written where they are to lie on the canvas; normalisation is the device's, or
+//! [`normalize_canvases`]'s. [`SampledView::apply_rgb`] does the same for one image that is decoded
+//! already, and [`DetectionAugmentation`] draws what detectors are trained on.
 //!
 //! # Conventions
 //! - Coordinates are continuous and half-open, at pixel *edges*; boxes are xyxy in `f32`
 //!   ([`BBox`]).
-//! - Pixels are 8-bit RGB ([`image::RgbImage`]) until [`normalize_into`]; each operation computes
-//!   what PIL computes, which is what torchvision runs on and MoCo v2 was trained with.
-//!   `tests/pillow.rs` holds that to stated tolerances.
+//! - Pixels are 8-bit RGB until they are normalised; each operation computes what PIL computes,
+//!   which is what torchvision runs on and MoCo v2 was trained with. `tests/pillow.rs` holds that
+//!   to stated tolerances.
 //! - Randomness is an explicit argument; [`stream`] makes independent generators.
 //!
 //! The crate knows nothing of tensors, networks or files.
@@ -67,22 +74,42 @@
 //! Distributions of the parameters are tested against torchvision's laws, on 100,000 draws each, in
 //! `tests/distributions.rs`; that geometry and pixels agree, in `tests/marks.rs`.
 //!
-//! # Example: two views of two images, stitched side by side
+//! # Example: views of four JPEGs, stitched to one canvas
 //! ```
-//! use image::RgbImage;
-//! use inscon_aug::{KeyView, Stitching, ViewAugmentation, stitch, stream, tile_records};
+//! use image::{ImageFormat, RgbImage};
+//! use inscon_aug::{
+//!     Decoder, KeyView, Stitching, ViewAugmentation, ViewScratch, normalization, rgb_tiles_mut,
+//!     stream, tile_records,
+//! };
+//! use ndarray::Array4;
 //!
+//! let mut file = std::io::Cursor::new(Vec::new());
+//! RgbImage::new(80, 60).write_to(&mut file, ImageFormat::Jpeg)?;
+//! let files = vec![file.into_inner(); 4];
+//!
+//! // One of each a thread, kept from batch to batch.
+//! let (mut decoder, mut scratch) = (Decoder::new(), ViewScratch::new());
 //! let augmentation = ViewAugmentation::moco_v2(32);
-//! let images = vec![RgbImage::new(80, 60); 4];
-//! let views: Vec<_> =
-//!     (0..4).map(|i| augmentation.sample(&mut stream(0, &[i]), 80, 60)).collect();
-//! let pixels: Vec<_> = views.iter().zip(&images).map(|(v, i)| v.apply_rgb(i)).collect();
+//! augmentation.validate()?;
+//! let mut views = Vec::new();
+//! for (i, bytes) in (0..).zip(&files) {
+//!     let [width, height] = decoder.size(bytes)?;
+//!     views.push(augmentation.sample(&mut stream(0, &[i]), width, height));
+//! }
 //! let layout = Stitching::new(4, 2, 32, KeyView::Multi, &mut stream(0, &[]))?;
-//! let canvases = stitch(&pixels, &layout.query, 2, 32, augmentation.mean, augmentation.std);
+//! let mut canvases = Array4::zeros((layout.query_canvases(), 64, 64, 3));
+//! let tiles = rgb_tiles_mut(&mut canvases, 2);
+//! for (tile, &image) in tiles.into_iter().zip(layout.query.images()) {
+//!     let view = &views[image];
+//!     let region = decoder.decode_region(&files[image], &view.crop, view.denominator())?;
+//!     view.render(&region, &mut scratch, tile);
+//! }
 //! let tiles = tile_records(&views, &layout.query, 2, 32);
-//! assert_eq!(canvases.shape(), [1, 3, 64, 64]);
 //! assert_eq!(tiles[3].canvas_box.to_array(), [32.0, 32.0, 64.0, 64.0]);
-//! # Ok::<(), inscon_aug::AugError>(())
+//! // For the device, which makes floats of the bytes.
+//! let [factor, offset] = normalization(augmentation.mean, augmentation.std);
+//! # assert!(factor[0] > 0.0 && offset[0] < 0.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod augmentation;

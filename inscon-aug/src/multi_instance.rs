@@ -6,7 +6,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::rng::shuffle;
-use crate::{AugError, BBox, SampledView, ViewTransform, normalize_canvases};
+use crate::{AugError, BBox, SampledView, ViewTransform};
 
 /// What the key views look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -286,28 +286,6 @@ pub fn tile_records(
         .collect()
 }
 
-/// The canvases `[canvases, 3, G·tile, G·tile]` cut into one writable `[3, tile, tile]` view a
-/// tile, in tile order. The views are disjoint, so threads can fill them at the same time.
-///
-/// # Panics
-/// If the canvases are not square RGB canvases of `grid × grid` tiles.
-pub fn tiles_mut(canvases: &mut Array4<f32>, grid: usize) -> Vec<ArrayViewMut3<'_, f32>> {
-    let &[_, channels, height, width] = canvases.shape() else {
-        unreachable!("an Array4")
-    };
-    assert!(
-        grid > 0 && channels == 3 && height == width && height.is_multiple_of(grid) && height > 0,
-        "canvases {:?} are not cut into {grid} x {grid} tiles",
-        canvases.shape()
-    );
-    let tile = height / grid;
-    canvases
-        .exact_chunks_mut([1, 3, tile, tile])
-        .into_iter()
-        .map(|chunk| chunk.index_axis_move(Axis(0), 0))
-        .collect()
-}
-
 /// The canvases `[canvases, G·tile, G·tile, 3]` cut into one writable `[tile, tile, 3]` view a tile,
 /// in tile order: what [`SampledView::render`] fills. The views are disjoint, so threads can fill
 /// them at the same time.
@@ -366,22 +344,6 @@ pub fn stitch_rgb(images: &[RgbImage], order: &Permutation, grid: usize, tile: u
         }
     }
     canvases
-}
-
-/// Stitches the views of a batch, in batch order, into normalised canvases `[B/G², 3, G·tile,
-/// G·tile]`: [`stitch_rgb`] and [`normalize_canvases`](crate::normalize_canvases) in one.
-///
-/// # Panics
-/// As [`stitch_rgb`].
-pub fn stitch(
-    images: &[RgbImage],
-    order: &Permutation,
-    grid: usize,
-    tile: u32,
-    mean: [f32; 3],
-    std: [f32; 3],
-) -> Array4<f32> {
-    normalize_canvases(stitch_rgb(images, order, grid, tile).view(), mean, std)
 }
 
 fn check_layout(views: usize, order: &Permutation, grid: usize) {

@@ -72,9 +72,22 @@ pub(crate) fn split3(pixels: &[u8], rows: [&mut [u8]; 3]) {
     }
 }
 
-/// Makes the buffer at least this long; its values are anything.
-pub(crate) fn grow(buffer: &mut Vec<u8>, len: usize) {
+/// Makes the buffer at least this long; its values are anything. One that is too short is freed
+/// before there is another, and none is longer than asked for, so that limits of memory hold.
+pub(crate) fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
-        buffer.resize(len, 0);
+        *buffer = Vec::new();
+        *buffer = vec![T::default(); len];
+    }
+}
+
+/// The same of exactly this length, filled.
+pub(crate) fn refill<T: Clone>(buffer: &mut Vec<T>, len: usize, value: T) {
+    buffer.clear();
+    if buffer.capacity() < len {
+        *buffer = Vec::new();
+        *buffer = vec![value; len];
+    } else {
+        buffer.resize(len, value);
     }
 }

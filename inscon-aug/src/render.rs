@@ -49,7 +49,8 @@ impl SampledView {
     /// The view's pixels: [`render`](Self::render) of a whole image.
     ///
     /// # Panics
-    /// If the image is not of `source_size`, or the crop leaves it.
+    /// If the image is not of `source_size`, or the view cannot be rendered:
+    /// [`validate`](Self::validate) says so beforehand.
     pub fn apply_rgb(&self, img: &RgbImage) -> RgbImage {
         let [width, height] = self.size;
         let mut view = RgbImage::new(width, height);
@@ -60,8 +61,8 @@ impl SampledView {
     }
 
     /// Writes the view's pixels into `out`, `[height, width, 3]`, which may be a tile of a canvas
-    /// ([`rgb_tiles_mut`](crate::rgb_tiles_mut)). With a scratch that has made such a view before,
-    /// nothing is allocated.
+    /// ([`rgb_tiles_mut`](crate::rgb_tiles_mut)). Nothing is allocated, once the scratch has made a
+    /// view of such a size, blur and kernel from as large a crop.
     ///
     /// Of a reduced image the crop is scaled as [`PixelRegion::locate`] finds it; the filter sees
     /// the smallest window of whole pixels around it, so that the result does not depend on how
@@ -82,7 +83,8 @@ impl SampledView {
     ///
     /// # Panics
     /// If `out` is not `[height, width, 3]` with contiguous rows, the region is not of an image of
-    /// `source_size`, or it does not hold the crop.
+    /// `source_size`, or it does not hold the crop; if the crop or the view is empty, or the size of
+    /// an exact blur's kernel is even, of which [`validate`](Self::validate) says so beforehand.
     pub fn render(
         &self,
         region: &PixelRegion<'_>,
@@ -118,6 +120,9 @@ impl SampledView {
         let size = (self.size[0], self.size[1]);
         resampler.run::<3>(source, &region.locate(&self.crop), size, self.flip, planes);
 
+        // A pass for each operation: contrast needs the mean of all pixels as the operations before
+        // it left them, and each rounds to bytes, as PIL does. The planes of a view of 224 px are
+        // 150 kB, which a core's own cache holds from pass to pass.
         for color in &self.colors {
             color.apply_planes(three(planes));
         }

@@ -2,10 +2,10 @@
 
 use image::RgbImage;
 
-use crate::BBox;
 use crate::lanes::vectorized;
 use crate::planes::{Interleave, three};
 use crate::resample::{Resampler, Source};
+use crate::{BBox, ViewTransform};
 
 /// Cuts `crop` out of the image and scales it to `width × height`, bilinear with antialiasing: to
 /// the last bit PIL's `image.crop(..).resize(.., BILINEAR)` (what torchvision does), without
@@ -22,6 +22,21 @@ use crate::resample::{Resampler, Source};
 /// # Panics
 /// If the crop is empty or leaves the image, or the output is empty.
 pub fn crop_resize(img: &RgbImage, crop: &BBox, width: u32, height: u32) -> RgbImage {
+    let view = ViewTransform {
+        crop: *crop,
+        flip: false,
+        width,
+        height,
+    };
+    crop_resize_view(img, &view)
+}
+
+/// The same, mirrored where the view is.
+///
+/// # Panics
+/// As [`crop_resize`].
+pub(crate) fn crop_resize_view(img: &RgbImage, view: &ViewTransform) -> RgbImage {
+    let (width, height) = (view.width, view.height);
     let mut out = RgbImage::new(width, height);
     let mut planes = vec![0; out.len()];
     let source = Source {
@@ -29,28 +44,29 @@ pub fn crop_resize(img: &RgbImage, crop: &BBox, width: u32, height: u32) -> RgbI
         width: img.width(),
         height: img.height(),
     };
-    Resampler::default().run::<3>(source, crop, (width, height), false, &mut planes);
+    let size = (width, height);
+    Resampler::default().run::<3>(source, &view.crop, size, view.flip, &mut planes);
     let planes = three(&mut planes).map(|plane| &*plane);
     vectorized(Interleave(planes, &mut out));
     out
 }
 
-/// The same for one channel, row-major.
+/// The same for one channel of `width × height` values, row-major.
 ///
 /// # Panics
 /// As [`crop_resize`], or if the slice's length is not `width · height`.
 pub(crate) fn crop_resize_plane(
-    plane: &[u8],
-    (width, height): (u32, u32),
-    crop: &BBox,
-    output: (u32, u32),
+    pixels: &[u8],
+    [width, height]: [u32; 2],
+    view: &ViewTransform,
 ) -> Vec<u8> {
-    let mut out = vec![0; output.0 as usize * output.1 as usize];
+    let size = (view.width, view.height);
+    let mut out = vec![0; size.0 as usize * size.1 as usize];
     let source = Source {
-        pixels: plane,
+        pixels,
         width,
         height,
     };
-    Resampler::default().run::<1>(source, crop, output, false, &mut out);
+    Resampler::default().run::<1>(source, &view.crop, size, view.flip, &mut out);
     out
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::BBox;
+use crate::resize::crop_resize_plane;
 
 /// The map from a source image to a view of it: cut `crop` out, scale it to `width × height`,
 /// mirror it if `flip`.
@@ -128,6 +129,37 @@ impl ViewTransform {
             let x = if self.flip { width - x } else { x };
             [x0 + x / sx, y0 + y / sy]
         })
+    }
+
+    /// A binary mask (row-major, 0 or 1) of a source image of `width × height` pixels on the view:
+    /// cut, scaled and mirrored like the pixels, bilinear with antialiasing, and set where at least
+    /// half is covered.
+    ///
+    /// ```
+    /// use inscon_aug::{BBox, ViewTransform};
+    /// let crop = BBox::new(1.0, 0.0, 3.0, 2.0);
+    /// let view = ViewTransform { crop, flip: true, width: 2, height: 2 };
+    /// let mask = [
+    ///     1, 1, 0, 0,
+    ///     0, 0, 1, 0,
+    /// ];
+    /// assert_eq!(view.apply_mask(&mask, 4, 2), [0, 1, 1, 0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the mask is not `width × height`, or the crop is empty or leaves it.
+    pub fn apply_mask(&self, mask: &[u8], width: u32, height: u32) -> Vec<u8> {
+        assert!(
+            mask.len() == width as usize * height as usize,
+            "a mask of {} values is not {width} x {height} px",
+            mask.len()
+        );
+        let coverage: Vec<u8> = mask.iter().map(|&v| if v == 0 { 0 } else { 255 }).collect();
+        let mut out = crop_resize_plane(&coverage, [width, height], self);
+        for v in &mut out {
+            *v = u8::from(*v >= 128);
+        }
+        out
     }
 
     /// The crop's corner and the scale along x and y.

@@ -4,8 +4,8 @@
 
 use image::RgbImage;
 use inscon_aug::{
-    AugError, ColorOp, DetectionAugmentation, DetectionTransform, SampledView, ViewAugmentation,
-    decode_rgb, stream,
+    AugError, BBox, BlurKernel, ColorOp, DetectionAugmentation, DetectionTransform, SampledView,
+    ViewAugmentation, decode_rgb, stream,
 };
 
 #[test]
@@ -62,6 +62,21 @@ fn values_out_of_range_are_named() {
     check(|a| a.jitter.contrast = -0.1, "jitter.contrast");
     check(|a| a.jitter.hue = 0.6, "jitter.hue");
     check(|a| a.blur.sigma = [0.0, 1.0], "blur.sigma");
+    check(|a| a.blur.sigma = [0.1, 448.1], "blur.sigma");
+    check(|a| a.blur.sigma[1] = f64::INFINITY, "blur.sigma");
+    let exact = |size| {
+        let mut a = ViewAugmentation::default();
+        a.blur.kernel = BlurKernel::Exact { size };
+        a.validate()
+    };
+    exact(447).unwrap();
+    for size in [0, 22, 449, u32::MAX] {
+        let error = exact(size).unwrap_err().to_string();
+        assert!(
+            error.contains("blur.kernel.exact.size must be odd"),
+            "{error}"
+        );
+    }
     check(|a| a.grayscale_p = 1.2, "grayscale_p");
     check(|a| a.flip_p = f64::NAN, "flip_p");
     check(|a| a.std[1] = 0.0, "std");
@@ -150,6 +165,55 @@ fn a_drawn_view_can_be_written_down() {
     let view = ViewAugmentation::moco_v2(64).sample(&mut stream(0, &[3]), 128, 96);
     let text = serde_json::to_string(&view).unwrap();
     assert_eq!(serde_json::from_str::<SampledView>(&text).unwrap(), view);
+}
+
+/// What cannot be rendered is named, and what passes can be.
+#[test]
+fn views_from_files_are_checked() {
+    let images = [[128, 96], [1, 1], [7, 400]];
+    for (i, source) in images.into_iter().cycle().take(300).enumerate() {
+        let side = 1 + i as u32 % 40;
+        let policies = ViewAugmentation::byol(side);
+        let view = policies[i % 2].sample(&mut stream(1, &[i as u64]), source[0], source[1]);
+        view.validate().unwrap();
+        let pixels = view.apply_rgb(&RgbImage::new(source[0], source[1]));
+        assert_eq!(pixels.dimensions(), (side, side));
+    }
+    let good = ViewAugmentation::moco_v2(64).sample(&mut stream(0, &[3]), 128, 96);
+    good.validate().unwrap();
+    let check = |change: &dyn Fn(&mut SampledView), name: &str| {
+        let mut view = good.clone();
+        change(&mut view);
+        let error = view.validate().unwrap_err();
+        assert!(
+            matches!(error, AugError::Config { field, .. } if field == name),
+            "{error}"
+        );
+    };
+    for crop in [
+        [0.0, 0.0, 128.5, 96.0],
+        [-0.5, 0.0, 9.0, 9.0],
+        [9.0, 9.0, 9.0, 12.0],
+        [9.0, 12.0, 20.0, 9.0],
+        [f32::NAN, 0.0, 9.0, 9.0],
+        [0.0, 0.0, 9.0, f32::INFINITY],
+    ] {
+        check(
+            &|v| v.crop = BBox::new(crop[0], crop[1], crop[2], crop[3]),
+            "crop",
+        );
+    }
+    check(&|v| v.source_size = [9, 9], "crop");
+    check(&|v| v.size = [0, 64], "size");
+    check(&|v| v.size = [64, u32::MAX], "size");
+    check(&|v| v.colors = vec![ColorOp::Contrast(f32::NAN)], "colors");
+    check(&|v| v.colors = vec![ColorOp::Brightness(-0.1)], "colors");
+    check(&|v| v.colors.push(ColorOp::Hue(0.6)), "colors");
+    for sigma in [0.0, -1.0, 1e30, f32::NAN] {
+        check(&|v| v.blur = Some(sigma), "blur");
+    }
+    let even = BlurKernel::Exact { size: 4 };
+    check(&|v| v.blur_kernel = even, "blur_kernel.exact.size");
 }
 
 #[test]

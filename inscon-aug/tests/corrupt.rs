@@ -15,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use corrupt_variants::{Expected, Variant, WHOLE, by_chance, variants};
+use image::codecs::{png::PngEncoder, webp::WebPEncoder};
+use image::{ImageEncoder, RgbImage};
 use inscon_aug::{AugError, BBox, DecodeLimits, Decoder};
 use peak_alloc::PeakAlloc;
 
@@ -212,6 +214,76 @@ fn whole_files_equal_pils() {
     assert!(compared > 25, "{compared}");
 }
 
+/// What a decoder keeps from image to image counts as well: larger and larger ones, in several scans
+/// and in one, turned, then of other formats.
+#[test]
+fn the_bound_holds_for_a_decoder_that_lives_long() {
+    let limits = DecodeLimits { max_bytes: LIMIT };
+    let mut files = Vec::new();
+    // Pixels and coefficients are of 60, 70 and 80 percent of the limit, and nearly all of it.
+    for side in [1586, 1713, 1831, 2032] {
+        for progressive in [true, false] {
+            files.push(corrupt_variants::jpeg::turned_zeros([side; 2], progressive));
+        }
+    }
+    let exif = corrupt_variants::jpeg::exif(0x0112, 3, 1, 6, 0);
+    let image = RgbImage::new(2032, 2032);
+    let (mut png, mut webp) = (Vec::new(), Vec::new());
+    let mut encoder = PngEncoder::new(&mut png);
+    encoder.set_exif_metadata(exif.clone()).unwrap();
+    image.write_with_encoder(encoder).unwrap();
+    let mut encoder = WebPEncoder::new_lossless(&mut webp);
+    encoder.set_exif_metadata(exif).unwrap();
+    image.write_with_encoder(encoder).unwrap();
+    files.extend([png, webp]);
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for first in 0..files.len() {
+        let before = MEMORY.current_usage();
+        let mut decoder = Decoder::with_limits(limits);
+        // Once around, so that each comes behind each.
+        for step in 0..files.len() {
+            let n = (first + step) % files.len();
+            MEMORY.reset_peak_usage();
+            let region = decoder.decode(&files[n]);
+            let region = region.unwrap_or_else(|e| panic!("file {n}: {e}"));
+            assert!(region.pixels.len() > LIMIT as usize / 2);
+            let peak = MEMORY.peak_usage().saturating_sub(before);
+            let bound = bound(limits, files[n].len());
+            let share = peak as f64 / bound as f64;
+            assert!(
+                share <= 1.0,
+                "file {n} behind {step} others from {first}: {share:.3}"
+            );
+        }
+    }
+}
+
+/// The samples of a row of MCUs count where they are more than the pixels.
+#[test]
+fn a_row_of_mcus_is_within_the_limit() {
+    let wide = variants();
+    let (_, wide, _) = wide
+        .iter()
+        .find(|v| v.0 == "jpeg_scans_high_mcus.jpg")
+        .unwrap();
+    // Rows of 8 samples a block and the last one of the MCUs before, and what is upsampled.
+    let strips = 65_536 * (33 + 33 + 17 + 3 * 3);
+    let decoded = |max_bytes| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let limits = DecodeLimits { max_bytes };
+        MEMORY.reset_peak_usage();
+        let before = MEMORY.current_usage();
+        let decoded = Decoder::with_limits(limits).decode(wide).map(drop);
+        let peak = MEMORY.peak_usage() - before;
+        assert!(peak <= bound(limits, wide.len()), "{peak}");
+        decoded.map_err(|error| error.to_string())
+    };
+    decoded(strips).unwrap();
+    let error = decoded(strips - 1).unwrap_err();
+    assert!(error.contains("65500 x 5 px need 6029312 bytes"), "{error}");
+    decoded(1 << 20).unwrap_err();
+}
+
 /// A mebibyte of scans that say nothing is refused at once, also where each is valid.
 #[test]
 fn scans_without_end_are_bounded_work() {
@@ -276,6 +348,14 @@ const MESSAGES: &[(&str, &str)] = &[
     (
         "jpeg_scans_10000_alike.jpg",
         "a scan that does not continue those before it",
+    ),
+    (
+        "jpeg_scans_dc_only.jpg",
+        "ends before its scans have said all of it",
+    ),
+    (
+        "jpeg_scans_without_last.jpg",
+        "ends before its scans have said all of it",
     ),
     ("jpeg_app_length_1.jpg", "length below 2"),
     (

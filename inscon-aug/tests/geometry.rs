@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use inscon_aug::{
     AugError, BBox, KeyView, Permutation, ResizeShortestEdge, SampledView, Stitching,
     ViewAugmentation, ViewTransform, check_batch, gaussian_blur, grayscale, horizontal_flip,
-    stitch, stream, tile_records, tiles_mut,
+    normalize_canvases, rgb_tiles_mut, stitch_rgb, stream, tile_records,
 };
 use ndarray::Array4;
 use proptest::prelude::*;
@@ -200,6 +200,32 @@ proptest! {
     }
 }
 
+/// The mask of a crop is the crop of the mask's picture, also of a view that was drawn.
+#[test]
+fn masks_are_cropped_like_pixels() {
+    let augmentation = ViewAugmentation::moco_v2(24);
+    let mut flips = 0;
+    for i in 0..100 {
+        let (width, height) = (40 + i % 17, 30 + i % 23);
+        let img = RgbImage::from_fn(width, height, |x, y| {
+            Rgb([if (x / 7 + y / 5) % 2 == 0 { 255 } else { 0 }; 3])
+        });
+        let mask: Vec<u8> = img.pixels().map(|p| p.0[0] / 255).collect();
+        let drawn = augmentation.sample(&mut stream(9, &[u64::from(i)]), width, height);
+        let transform = drawn.transform();
+        flips += u32::from(transform.flip);
+        let plain = SampledView {
+            crop: drawn.crop,
+            flip: drawn.flip,
+            ..SampledView::plain([width, height], 24, 24)
+        };
+        let pixels = plain.apply_rgb(&img);
+        let thresholded: Vec<u8> = pixels.pixels().map(|p| u8::from(p.0[0] >= 128)).collect();
+        assert_eq!(transform.apply_mask(&mask, width, height), thresholded);
+    }
+    assert!((20..80).contains(&flips), "{flips}");
+}
+
 #[test]
 fn masks_follow_their_image() {
     for flip in [false, true] {
@@ -261,7 +287,8 @@ fn stitched_tiles_hold_the_views_that_the_records_name() {
     );
     for order in [&layout.query, &layout.key] {
         let (mean, std) = ([0.0; 3], [1.0 / 255.0; 3]);
-        let canvases = stitch(&pixels, order, grid, tile, mean, std);
+        let canvases = stitch_rgb(&pixels, order, grid, tile);
+        let canvases = normalize_canvases(canvases.view(), mean, std);
         let records = tile_records(&views, order, grid, tile);
         assert_eq!(canvases.shape(), [2, 3, 32, 32]);
         for (t, record) in records.iter().enumerate() {
@@ -293,12 +320,12 @@ fn stitched_tiles_hold_the_views_that_the_records_name() {
 
 #[test]
 fn tiles_are_cut_in_tile_order() {
-    let mut canvases = Array4::<f32>::zeros((2, 3, 6, 6));
-    for (t, mut tile) in tiles_mut(&mut canvases, 3).into_iter().enumerate() {
-        tile.fill(t as f32);
+    let mut canvases = Array4::<u8>::zeros((2, 6, 6, 3));
+    for (t, mut tile) in rgb_tiles_mut(&mut canvases, 3).into_iter().enumerate() {
+        tile.fill(t as u8);
     }
-    for ((canvas, _, y, x), &v) in canvases.indexed_iter() {
-        assert_eq!(v, (canvas * 9 + y / 2 * 3 + x / 2) as f32);
+    for ((canvas, y, x, _), &v) in canvases.indexed_iter() {
+        assert_eq!(usize::from(v), canvas * 9 + y / 2 * 3 + x / 2);
     }
 }
 

@@ -383,7 +383,9 @@ fn what_is_wrong_is_named() {
     let frame = find(&good, 0xc0, 0);
     let scan = find(&good, 0xda, 0);
     let tables = find(&good, 0xdb, 0);
-    let cases: [(&str, String); 12] = [
+    // Class and number, lengths, symbols.
+    let huffman = find(&good, 0xc4, 0);
+    let cases: [(&str, String); 14] = [
         (
             "the data end before the end-of-image marker",
             broken(&good, &|b| b.truncate(scan + 99)),
@@ -426,6 +428,14 @@ fn what_is_wrong_is_named() {
             broken(&good, &|b| b[tables + 4] = 9),
         ),
         (
+            "DC table 0 has a symbol above 15",
+            broken(&good, &|b| b[huffman + 21] = 16),
+        ),
+        (
+            "a scan needs AC table 3, which is not defined before it",
+            broken(&good, &|b| b[scan + 6] = 0x03),
+        ),
+        (
             "a JPEG of other than 8 bits a sample is not supported",
             broken(&good, &|b| {
                 b[frame + 4] = 12;
@@ -448,6 +458,32 @@ fn what_is_wrong_is_named() {
     ];
     for (expected, said) in cases {
         assert!(said.contains(expected), "{said:?} is not {expected:?}");
+    }
+    // Where the marker is that it is said of, whatever is wrong with it.
+    let second = find(&progressive, 0xda, 1);
+    let next = find(&restart, 0xd1, 0);
+    for (position, said) in [
+        (frame, broken(&good, &|b| b[frame + 5..frame + 7].fill(0))),
+        (scan, broken(&good, &|b| b[scan + 3] = 1)),
+        (second, broken(&progressive, &|b| b[second + 9] = 0x21)),
+        (next, broken(&restart, &|b| b[next + 1] = 0xd6)),
+        (
+            scan,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xd9"))),
+        ),
+        (
+            scan,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xd8"))),
+        ),
+        (
+            scan + 1,
+            broken(&good, &|b| drop(b.splice(scan.., *b"\xff\xff\xc8\0\x02"))),
+        ),
+    ] {
+        assert!(
+            said.contains(&format!(" at byte {position}: ")),
+            "{position}: {said}"
+        );
     }
     // A marker cut out: its interval is gone, and the end comes early.
     let error = broken(&restart, &|b| {

@@ -28,7 +28,10 @@ impl ScanData {
         self.bytes.clear();
         self.ends.clear();
         let mut rest = file.get(position..).unwrap_or_default();
-        self.bytes.reserve(rest.len() + PADDING);
+        if self.bytes.capacity() < rest.len() + PADDING {
+            self.bytes = Vec::new();
+            self.bytes.reserve_exact(rest.len() + PADDING);
+        }
         loop {
             let start = find_ff(rest).ok_or(JpegError::Truncated)?;
             let fill = rest[start..].iter().position(|&b| b != 0xff);
@@ -45,7 +48,7 @@ impl ScanData {
                         if marker != expected && self.ends.len() + 1 < segments {
                             return Err(JpegError::Segment {
                                 marker,
-                                position: file.len() - rest.len() + at + 1,
+                                position: file.len() - rest.len() + at - 1,
                                 what: "not the restart marker that comes next",
                             });
                         }

@@ -11,6 +11,7 @@ use super::passes::{AcFirst, AcRefine, DcFirst, DcRefine, Pass, Whole};
 use super::plan::Plan;
 use super::scan::Fault;
 use crate::lanes::{Lanes, Run, dispatch};
+use crate::planes::refill;
 
 /// The coefficients of an image as far down as it is needed, kept from image to image.
 pub(super) struct Coefficients {
@@ -66,10 +67,8 @@ impl Coefficients {
                 limit,
             });
         }
-        self.blocks.clear();
-        self.blocks.resize(count, [0; 64]);
-        self.lasts.clear();
-        self.lasts.resize(count, 0);
+        refill(&mut self.blocks, count, [0; 64]);
+        refill(&mut self.lasts, count, 0);
         self.progress = [[UNKNOWN; 64]; 3];
         self.quantization = [None; 3];
         Ok(())
@@ -161,6 +160,15 @@ impl Coefficients {
                 dispatch(arch, Scanning(walk, AcRefine::new(scan, table)))
             }
         }
+    }
+
+    /// Whether the scans left some of the low coefficients of `frame`'s components unfinished or
+    /// unsaid. libjpeg then makes values up for them from the blocks around (its `smoothing_ok`).
+    pub(super) fn unfinished(&self, frame: &Frame) -> bool {
+        /// Zigzag order; those that libjpeg looks at.
+        const LOW: usize = 10;
+        let mut low = self.progress[..frame.count].iter().map(|p| &p[..LOW]);
+        low.any(|low| low.iter().any(|&bits| bits != 0))
     }
 
     /// The quantisation table of each component of `frame`, if each had a scan and a table.

@@ -20,7 +20,7 @@ pub enum JpegError {
     Segment {
         /// The marker's second byte.
         marker: u8,
-        /// Where the marker's parameters begin in the file.
+        /// Where the marker's two bytes are in the file.
         position: usize,
         /// What is wrong.
         what: &'static str,
@@ -32,6 +32,16 @@ pub enum JpegError {
         kind: &'static str,
         /// Its number.
         index: u8,
+    },
+    /// A scan names a table that it cannot be read by.
+    #[error("{kind} table {index} {what}")]
+    Table {
+        /// Which kind of table.
+        kind: &'static str,
+        /// Its number.
+        index: u8,
+        /// What is wrong.
+        what: &'static str,
     },
     /// Entropy-coded data that no encoder writes.
     #[error("broken entropy-coded data in MCU {mcu}: {what}")]

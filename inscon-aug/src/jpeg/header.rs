@@ -177,6 +177,8 @@ impl Header {
 pub(super) struct Reader<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) position: usize,
+    /// Where the last marker was.
+    pub(super) marker: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -187,7 +189,11 @@ impl<'a> Reader<'a> {
                 "a file without a JPEG's first two bytes",
             ));
         }
-        Ok(Self { bytes, position: 2 })
+        Ok(Self {
+            bytes,
+            position: 2,
+            marker: 0,
+        })
     }
 
     /// Reads segments until the entropy-coded data of a scan or the end of the image.
@@ -198,11 +204,11 @@ impl<'a> Reader<'a> {
             match marker {
                 0x01 | 0xd0..=0xd7 => continue,
                 0xd9 => return Ok(Part::End),
-                0xd8 => return Err(segment(marker, self.position, "a second start of image")),
+                0xd8 => return Err(segment(marker, self.marker, "a second start of image")),
                 _ => {}
             }
             let body = self.segment(marker)?;
-            let position = body.start;
+            let (position, start) = (self.marker, body.start);
             let data = &self.bytes[body.clone()];
             let wrong = |what| segment(marker, position, what);
             match marker {
@@ -221,7 +227,7 @@ impl<'a> Reader<'a> {
                 }
                 0xe0 => header.jfif |= data.len() >= 14 && data.starts_with(b"JFIF\0"),
                 0xe1 if data.starts_with(b"Exif\0\0") && header.exif.is_none() => {
-                    header.exif = Some(position + 6..body.end);
+                    header.exif = Some(start + 6..body.end);
                 }
                 0xee if data.len() >= 12 && data.starts_with(b"Adobe") => {
                     header.adobe_transform = Some(data[11]);
@@ -247,6 +253,7 @@ impl<'a> Reader<'a> {
             let fill = rest[start..].iter().position(|&b| b != 0xff);
             let at = start + fill.ok_or(JpegError::Truncated)?;
             self.position += at + 1;
+            self.marker = self.position - 2;
             if rest[at] != 0 {
                 return Ok(rest[at]);
             }
@@ -259,7 +266,7 @@ impl<'a> Reader<'a> {
         let &length = rest.first_chunk().ok_or(JpegError::Truncated)?;
         let length = usize::from(u16::from_be_bytes(length));
         if length < 2 {
-            return Err(segment(marker, self.position, "length below 2"));
+            return Err(segment(marker, self.marker, "length below 2"));
         }
         if rest.len() < length {
             return Err(JpegError::Truncated);

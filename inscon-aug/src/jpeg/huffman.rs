@@ -355,7 +355,11 @@ impl Tables {
         };
         let symbols = &definition.symbols[..definition.count()];
         if purpose == Use::Dc && symbols.iter().any(|&s| s > 15) {
-            return Err(missing);
+            return Err(JpegError::Table {
+                kind,
+                index,
+                what: "has a symbol above 15, which is no size of a difference",
+            });
         }
         let tables = if purpose == Use::Dc {
             &mut self.dc

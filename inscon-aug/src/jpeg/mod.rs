@@ -14,7 +14,8 @@
 //! - Buffers are kept from image to image.
 //!
 //! Broken files are errors, where libjpeg warns and goes on: codes that are not in the Huffman
-//! table, data that end early, wrong restart markers. What libjpeg passes over in silence (bytes
+//! table, data that end early, wrong restart markers, progressive images of which some low
+//! coefficients never come to their last bit (libjpeg smooths over those). What libjpeg passes over in silence (bytes
 //! between segments, unknown application data, what follows the image) is passed over. CMYK,
 //! arithmetic-coded, lossless, hierarchical and 12-bit files are [`JpegError::Unsupported`].
 //!
@@ -53,7 +54,7 @@ use bits::ScanData;
 use coefficients::Coefficients;
 use header::{Frame, Header, Part, Process, Reader, Scan};
 use huffman::{Tables, Use};
-use output::Output;
+use output::{Output, strip_bytes};
 use plan::Plan;
 use scan::Sequential;
 
@@ -94,8 +95,9 @@ impl JpegDecoder {
         }
     }
 
-    /// The same with another limit, in bytes: for the pixels of a whole image (three bytes each),
-    /// and as much for the coefficients of one in several scans.
+    /// The same with another limit, in bytes: for the pixels of a whole image (three bytes each), as
+    /// much for the samples of one of its rows of MCUs, and for the coefficients of one in several
+    /// scans.
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
@@ -108,18 +110,30 @@ impl JpegDecoder {
         self.data.capacity() + self.coefficients.capacity() + self.output.capacity()
     }
 
+    /// Gives the memory of all buffers back.
+    pub(crate) fn free(&mut self) {
+        self.data = ScanData::default();
+        self.coefficients = Coefficients::new();
+        self.output = Output::new();
+    }
+
     /// Reads a file up to its first scan.
     ///
     /// # Errors
     /// [`JpegError`] for what is wrong up to there, and for an image above the limit.
     pub fn open<'d, 'b>(&'d mut self, bytes: &'b [u8]) -> Result<JpegImage<'d, 'b>, JpegError> {
+        let opened = self.read_header(bytes)?;
+        Ok(self.image(opened))
+    }
+
+    /// [`open`](Self::open) in two steps, of which the first does not keep the decoder.
+    pub(crate) fn read_header<'b>(&mut self, bytes: &'b [u8]) -> Result<Opened<'b>, JpegError> {
         self.header = Header::new();
         let mut reader = Reader::new(bytes)?;
-        let position = reader.position;
         let Part::Scan(scan) = reader.next_part(&mut self.header)? else {
             return Err(JpegError::Segment {
                 marker: 0xd9,
-                position,
+                position: reader.marker,
                 what: "the image ends before its first scan",
             });
         };
@@ -127,7 +141,9 @@ impl JpegDecoder {
             unreachable!("a scan without a frame is refused");
         };
         let [width, height] = frame.size;
-        let needed = 3 * u64::from(width) * u64::from(height);
+        // A part, or a reduced image, takes less of each.
+        let strips = strip_bytes(&Plan::new(&frame, 1, 0..width, 0..height));
+        let needed = (3 * u64::from(width) * u64::from(height)).max(strips);
         if needed > self.limit {
             return Err(JpegError::TooLarge {
                 width,
@@ -136,13 +152,34 @@ impl JpegDecoder {
                 limit: self.limit,
             });
         }
-        Ok(JpegImage {
-            decoder: self,
+        Ok(Opened {
             reader,
             frame,
             scan,
         })
     }
+
+    /// The file whose header was read last.
+    pub(crate) fn image<'d, 'b>(&'d mut self, opened: Opened<'b>) -> JpegImage<'d, 'b> {
+        let Opened {
+            reader,
+            frame,
+            scan,
+        } = opened;
+        JpegImage {
+            decoder: self,
+            reader,
+            frame,
+            scan,
+        }
+    }
+}
+
+/// A file up to its first scan.
+pub(crate) struct Opened<'b> {
+    reader: Reader<'b>,
+    frame: Frame,
+    scan: Scan,
 }
 
 /// A JPEG file of which the header is read.
@@ -256,7 +293,7 @@ impl<'d, 'b> JpegImage<'d, 'b> {
             Part::End => Ok(()),
             Part::Scan(_) => Err(JpegError::Segment {
                 marker: 0xda,
-                position: self.reader.position,
+                position: self.reader.marker,
                 what: "a scan behind the last one",
             }),
         }
@@ -286,10 +323,10 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         let mut scan = self.scan;
         for count in 1.. {
             if count > MAX_SCANS {
-                return Err(wrong(0xda, reader.position, "more than 500 scans"));
+                return Err(wrong(0xda, reader.marker, "more than 500 scans"));
             }
             let announced = coefficients.announce(header, frame, &scan);
-            announced.map_err(|what| wrong(0xda, reader.position, what))?;
+            announced.map_err(|what| wrong(0xda, reader.marker, what))?;
             let mcus = match scan.components() {
                 [component] => frame.blocks(component.index),
                 _ => plan.mcus,
@@ -304,7 +341,11 @@ impl<'d, 'b> JpegImage<'d, 'b> {
         }
         let missing = "the image ends before each component had a scan and a quantisation table";
         let quantization = coefficients.quantization(frame);
-        let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.position, missing))?;
+        let quantization = quantization.ok_or_else(|| wrong(0xd9, reader.marker, missing))?;
+        if coefficients.unfinished(frame) {
+            let unsaid = "the image ends before its scans have said all of it";
+            return Err(wrong(0xd9, reader.marker, unsaid));
+        }
         output.start(plan, quantization);
         coefficients.finish(*arch, plan, header.color(frame), output);
         Ok(())

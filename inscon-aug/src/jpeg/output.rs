@@ -8,6 +8,7 @@ use super::header::Color;
 use super::idct::{stored_quantization, transform};
 use super::plan::{ComponentPlan, Plan, Upsample};
 use crate::lanes::{CHUNK, Lanes, Run, dispatch};
+use crate::planes::grow;
 
 /// The samples of one component in the current row of MCUs.
 struct Strip {
@@ -62,11 +63,26 @@ impl Run for Rows<'_> {
     }
 }
 
-/// Makes room for `length` values; what is there stays.
-fn reserve<T: Clone + Default>(values: &mut Vec<T>, length: usize) {
-    if values.len() < length {
-        values.resize(length, T::default());
-    }
+/// Samples of a row of a component's strip, and rows of it.
+fn strip_size(plan: &ComponentPlan) -> (usize, usize) {
+    let samples = plan.columns.len() * plan.side as usize;
+    let rows = (plan.sampling[1] * plan.side + 1) as usize;
+    (samples.next_multiple_of(CHUNK) + CHUNK, rows)
+}
+
+/// Samples of an upsampled row.
+fn row_size(plan: &Plan) -> usize {
+    plan.x.len().next_multiple_of(CHUNK) + CHUNK
+}
+
+/// Bytes of all that is kept of the current row of MCUs.
+pub(super) fn strip_bytes(plan: &Plan) -> u64 {
+    let of = |component: &ComponentPlan| {
+        let (stride, rows) = strip_size(component);
+        let upsampled = 3 * row_size(plan);
+        (stride * rows + upsampled) as u64
+    };
+    plan.components().iter().map(of).sum()
 }
 
 impl Output {
@@ -87,7 +103,7 @@ impl Output {
 
     /// Makes ready for the first row of MCUs; `quantization` is one table for each component.
     pub(super) fn start(&mut self, plan: &Plan, quantization: [&[u16; 64]; 3]) {
-        let width = plan.x.len().next_multiple_of(CHUNK) + CHUNK;
+        let width = row_size(plan);
         for ((strip, plan), table) in self
             .strips
             .iter_mut()
@@ -95,16 +111,15 @@ impl Output {
             .zip(quantization)
         {
             strip.quantization = stored_quantization(table);
-            strip.stride =
-                (plan.columns.len() * plan.side as usize).next_multiple_of(CHUNK) + CHUNK;
-            let rows = (plan.sampling[1] * plan.side + 1) as usize;
-            reserve(&mut strip.samples, strip.stride * rows);
+            let (stride, rows) = strip_size(plan);
+            strip.stride = stride;
+            grow(&mut strip.samples, stride * rows);
             if plan.upsample != Upsample::None {
-                reserve(&mut strip.row, width);
-                reserve(&mut strip.sums, width);
+                grow(&mut strip.row, width);
+                grow(&mut strip.sums, width);
             }
         }
-        reserve(&mut self.pixels, 3 * plan.x.len() * plan.y.len());
+        grow(&mut self.pixels, 3 * plan.x.len() * plan.y.len());
         self.next = plan.y.start;
     }
 

@@ -84,7 +84,7 @@ fn without(file: &[u8], marker: u8) -> Vec<u8> {
 
 /// Exif data around an image file directory of one entry: its tag, type, count and value, and where
 /// the next directory is.
-pub(super) fn exif(tag: u16, kind: u16, count: u32, value: u32, next: u32) -> Vec<u8> {
+pub(crate) fn exif(tag: u16, kind: u16, count: u32, value: u32, next: u32) -> Vec<u8> {
     let mut data = b"II*\0\x08\0\0\0\x01\0".to_vec();
     data.extend(tag.to_le_bytes());
     data.extend(kind.to_le_bytes());
@@ -350,7 +350,20 @@ fn scans() -> Vec<Variant> {
             edited(0, &|s, i| drop(s.remove(i))),
             Broken,
         ),
-        ("scans_dc_only", edited(0, &|s, i| s.truncate(i + 1)), Ok),
+        // libjpeg makes up what these lack from the blocks around.
+        (
+            "scans_dc_only",
+            edited(0, &|s, i| s.truncate(i + 1)),
+            Broken,
+        ),
+        (
+            "scans_without_last",
+            edited(0, &|s, _| {
+                let last = s.iter().rposition(|s| s.marker == 0xda);
+                s.truncate(last.unwrap_or(0));
+            }),
+            Broken,
+        ),
         (
             "scans_luma_only",
             edited(0, &|s, i| {
@@ -368,6 +381,7 @@ fn scans() -> Vec<Variant> {
             Broken,
         ),
         ("scans_10000_alike", many, Broken),
+        ("scans_high_mcus", high_mcus(65_500), Ok),
         ("scans_896_of_much", endless(2000), Broken),
     ];
     all.into_iter().map(named).collect()
@@ -376,10 +390,54 @@ fn scans() -> Vec<Variant> {
 /// A valid grey progressive JPEG of zeros in as many scans as there can be: each says in a few
 /// bytes something of every block.
 pub(crate) fn endless(side: u16) -> Vec<u8> {
+    let mut segments = zeros_header(0xc2, [side; 2], &[0x11]);
+    let blocks = usize::from(side.div_ceil(8)).pow(2);
+    let ends = end_runs(blocks);
+    for band in 0..64 {
+        for low in (0..14).rev() {
+            let high = if low == 13 { 0 } else { low + 1 };
+            let mut scan = Segment::new(0xda, &[1, 1, 0, band, band, high << 4 | low]);
+            scan.data = if band == 0 {
+                vec![0; blocks.div_ceil(8)]
+            } else {
+                ends.clone()
+            };
+            segments.push(scan);
+        }
+    }
+    join(&segments)
+}
+
+/// A valid JPEG of zeros with the chroma of every second column and row, to be turned by a quarter.
+pub(crate) fn turned_zeros([width, height]: [u16; 2], progressive: bool) -> Vec<u8> {
+    let marker = if progressive { 0xc2 } else { 0xc0 };
+    let mut segments = zeros_header(marker, [width, height], &[0x22, 0x11, 0x11]);
+    let exif = exif(0x0112, 3, 1, 6, 0);
+    segments.insert(0, Segment::new(0xe1, &[b"Exif\0\0", &exif[..]].concat()));
+    let blocks = |of: u16| usize::from(width.div_ceil(of)) * usize::from(height.div_ceil(of));
+    let bits = 6 * blocks(16) * if progressive { 1 } else { 2 };
+    let last = if progressive { 0 } else { 63 };
+    let mut all = Segment::new(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, last, 0]);
+    all.data = vec![0; bits.div_ceil(8)];
+    segments.push(all);
+    for component in if progressive { 1..4 } else { 0..0 } {
+        let mut scan = Segment::new(0xda, &[1, component, 0, 1, 63, 0]);
+        scan.data = end_runs(blocks(if component == 1 { 8 } else { 16 }));
+        segments.push(scan);
+    }
+    join(&segments)
+}
+
+/// What stands before the first scan of an image of zeros: in Huffman tables 0, a code of one bit
+/// for a difference of zero, and one for the end of a block, or of many in a progressive image.
+fn zeros_header(marker: u8, [width, height]: [u16; 2], samplings: &[u8]) -> Vec<Segment> {
     let mut frame = vec![8];
-    frame.extend(side.to_be_bytes());
-    frame.extend(side.to_be_bytes());
-    frame.extend([1, 1, 0x11, 0]);
+    frame.extend(height.to_be_bytes());
+    frame.extend(width.to_be_bytes());
+    frame.push(samplings.len() as u8);
+    for (id, &sampling) in (1..).zip(samplings) {
+        frame.extend([id, sampling, 0]);
+    }
     let huffman = |class: u8, symbol: u8| {
         let mut body = vec![class, 1];
         body.extend([0; 15]);
@@ -388,20 +446,16 @@ pub(crate) fn endless(side: u16) -> Vec<u8> {
     };
     let mut quantisation = vec![0];
     quantisation.extend([1; 64]);
-    let mut segments = vec![
+    vec![
         Segment::new(0xdb, &quantisation),
-        Segment::new(0xc2, &frame),
+        Segment::new(marker, &frame),
         huffman(0x00, 0),
-        huffman(0x10, 0xe0),
-    ];
-    let blocks = usize::from(side.div_ceil(8)).pow(2);
-    let mut scan = |band: u8, low: u8, data: Vec<u8>| {
-        let high = if low == 13 { 0 } else { low + 1 };
-        let mut segment = Segment::new(0xda, &[1, 1, 0, band, band, high << 4 | low]);
-        segment.data = data;
-        segments.push(segment);
-    };
-    // A code of a bit, and 14 bits of run: 16 bits with the first of the next.
+        huffman(0x10, if marker == 0xc2 { 0xe0 } else { 0 }),
+    ]
+}
+
+/// Runs of ends of so many blocks: a code of a bit, and 14 bits of run.
+fn end_runs(blocks: usize) -> Vec<u8> {
     let runs = blocks.div_ceil((1 << 15) - 1);
     let mut bits = "011111111111111".repeat(runs);
     bits.extend(std::iter::repeat_n('1', 7));
@@ -413,17 +467,7 @@ pub(crate) fn endless(side: u16) -> Vec<u8> {
             ends.push(0);
         }
     }
-    for band in 0..64 {
-        for low in (0..14).rev() {
-            let data = if band == 0 {
-                vec![0; blocks.div_ceil(8)]
-            } else {
-                ends.clone()
-            };
-            scan(band, low, data);
-        }
-    }
-    join(&segments)
+    ends
 }
 
 /// Segments that say nothing of the pixels.
@@ -538,6 +582,15 @@ fn bombs() -> Vec<Variant> {
         }
     }
     all
+}
+
+/// A wide and low JPEG whose MCUs are four blocks high: a row of them is six times the pixels.
+fn high_mcus(width: u16) -> Vec<u8> {
+    let mut segments = zeros_header(0xc0, [width, 5], &[0x14, 0x14, 0x12]);
+    let mut scan = Segment::new(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]);
+    scan.data = vec![0; 20 * usize::from(width).div_ceil(64)];
+    segments.push(scan);
+    join(&segments)
 }
 
 fn named((name, bytes, expected): (&str, Vec<u8>, super::Expected)) -> Variant {

@@ -97,6 +97,11 @@ pub(crate) fn by_chance() -> Vec<(String, Vec<u8>)> {
         for i in 0..6 {
             add("cut", i, whole[..chance.below(whole.len())].to_vec());
         }
+        // Whether a flip in its zlib stream is noticed depends on flate2's backend, which is whatever
+        // the crates of a build choose together: zlib-rs takes files that miniz_oxide refuses.
+        if path == "corrupt/deflate.tiff" {
+            continue;
+        }
         // In the header, where lengths and sizes stand, and anywhere.
         for i in 0..6 {
             let mut bytes = whole.to_vec();
