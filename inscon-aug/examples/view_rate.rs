@@ -27,8 +27,7 @@ use std::{fs, thread};
 use image::codecs::jpeg::JpegEncoder;
 use image::{Rgb, RgbImage};
 use inscon_aug::{
-    BBox, Decoder, PixelRegion, SampledView, ViewAugmentation, ViewScratch, decode_rgb, stream,
-    uniform,
+    Decoder, PixelRegion, SampledView, ViewAugmentation, ViewScratch, decode_rgb, stream, uniform,
 };
 use ndarray::Array3;
 use rand::Rng;
@@ -249,7 +248,7 @@ impl<'a> Worker<'a> {
         let size = self.decoder.size(file)?;
         let views: [SampledView; N] = std::array::from_fn(|_| self.draw(size));
         let crops = views.iter().map(|view| view.crop);
-        let seen = crops.reduce(|a, b| union(&a, &b)).ok_or("no view")?;
+        let seen = crops.reduce(|a, b| a.around(&b)).ok_or("no view")?;
         let denominator = match self.scaling {
             true => views.iter().map(SampledView::denominator).min(),
             false => None,
@@ -267,16 +266,6 @@ impl<'a> Worker<'a> {
         }
         Ok(())
     }
-}
-
-/// The smallest box around both.
-fn union(a: &BBox, b: &BBox) -> BBox {
-    BBox::new(
-        a.x0.min(b.x0),
-        a.y0.min(b.y0),
-        a.x1.max(b.x1),
-        a.y1.max(b.y1),
-    )
 }
 
 /// What a thread did.

@@ -81,6 +81,23 @@ impl BBox {
         )
     }
 
+    /// The smallest box around both.
+    ///
+    /// ```
+    /// use inscon_aug::BBox;
+    /// let both = BBox::new(0.0, 0.0, 2.0, 1.0).around(&BBox::new(3.0, -1.0, 4.0, 0.5));
+    /// assert_eq!(both, BBox::new(0.0, -1.0, 4.0, 1.0));
+    /// ```
+    #[must_use]
+    pub fn around(&self, other: &Self) -> Self {
+        Self::new(
+            self.x0.min(other.x0),
+            self.y0.min(other.y0),
+            self.x1.max(other.x1),
+            self.y1.max(other.y1),
+        )
+    }
+
     /// Intersection over union; 0 where both are empty.
     pub fn iou(&self, other: &Self) -> f32 {
         let common = self.intersection(other).area();

@@ -14,7 +14,7 @@ pub(crate) type Squares = [[u8; 2 * ROWS]; ROWS];
 /// An instruction set. All give the same results.
 pub(crate) trait Lanes: Copy {
     /// `a[2i]·b[2i] + a[2i + 1]·b[2i + 1]`.
-    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8];
+    fn products(self, a: [i16; 32], b: [i16; 32]) -> [i32; 16];
 
     /// `[a[0], b[0], c[0], a[1], …]`.
     fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK];
@@ -31,8 +31,8 @@ pub(crate) struct Plain;
 
 impl Lanes for Plain {
     #[inline(always)]
-    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
-        let mut sums = [0i32; 8];
+    fn products(self, a: [i16; 32], b: [i16; 32]) -> [i32; 16] {
+        let mut sums = [0i32; 16];
         for (i, sum) in sums.iter_mut().enumerate() {
             let [low, high] = [2 * i, 2 * i + 1].map(|at| i32::from(a[at]) * i32::from(b[at]));
             *sum = low.wrapping_add(high);
@@ -75,9 +75,12 @@ impl Lanes for Plain {
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Lanes for pulp::x86::V3 {
     #[inline(always)]
-    fn products(self, a: [i16; 16], b: [i16; 16]) -> [i32; 8] {
-        let sums = self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(a), pulp::cast(b));
-        pulp::cast(sums)
+    fn products(self, a: [i16; 32], b: [i16; 32]) -> [i32; 16] {
+        let [a, b]: [[pulp::i16x16; 2]; 2] = [pulp::cast(a), pulp::cast(b)];
+        pulp::cast([
+            self.multiply_wrapping_add_adjacent_i16x16(a[0], b[0]),
+            self.multiply_wrapping_add_adjacent_i16x16(a[1], b[1]),
+        ])
     }
 
     #[inline(always)]
@@ -138,6 +141,25 @@ impl Lanes for pulp::x86::V3 {
     }
 }
 
+/// AVX-512.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Lanes for pulp::x86::V4 {
+    #[inline(always)]
+    fn products(self, a: [i16; 32], b: [i16; 32]) -> [i32; 16] {
+        pulp::cast(self.multiply_wrapping_add_adjacent_i16x32(pulp::cast(a), pulp::cast(b)))
+    }
+
+    #[inline(always)]
+    fn interleave(self, channels: [[u8; CHUNK]; 3]) -> [u8; 3 * CHUNK] {
+        Lanes::interleave(*self, channels)
+    }
+
+    #[inline(always)]
+    fn transpose(self, squares: Squares) -> Squares {
+        Lanes::transpose(*self, squares)
+    }
+}
+
 /// Something to run for an instruction set: a type of its own, since a closure that is not inlined
 /// runs without the instruction set's vectors.
 pub(crate) trait Run {
@@ -167,7 +189,7 @@ pub(crate) fn dispatch<R: Run>(arch: Arch, run: R) -> R::Output {
 
     match arch {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        Arch::V4(v4) => Simd::vectorize(v4, Op(run, *v4)),
+        Arch::V4(v4) => Simd::vectorize(v4, Op(run, v4)),
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         Arch::V3(v3) => Simd::vectorize(v3, Op(run, v3)),
         Arch::Scalar => Simd::vectorize(Scalar::new(), Op(run, Plain)),

@@ -5,6 +5,8 @@ use super::JpegError;
 
 /// Bits by which symbols are looked up.
 const LOOKUP: u32 = 10;
+/// Bits by which symbols are looked up that are only passed over.
+const FAR_LOOKUP: u32 = 12;
 /// The step of an end of block: beyond every run.
 pub(super) const END: u32 = 128;
 
@@ -154,6 +156,27 @@ impl Pair {
     }
 }
 
+/// As many AC symbols as are found by one look-up, to be passed over: how far they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leap(u16);
+
+impl Leap {
+    /// No such code, or one that the look-up does not hold.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Bits of all, at most [`FAR_LOOKUP`] and those of a value.
+    #[inline(always)]
+    pub(super) fn length(self) -> u32 {
+        u32::from(self.0 & 0xff)
+    }
+
+    /// Coefficients to the last one; [`END`] more if that is an end of block.
+    #[inline(always)]
+    pub(super) fn step(self) -> u32 {
+        u32::from(self.0 >> 8)
+    }
+}
+
 /// A Huffman table, ready to be read by.
 pub(super) struct Table {
     definition: Definition,
@@ -162,6 +185,7 @@ pub(super) struct Table {
     short: [u16; 1 << LOOKUP],
     /// Of tables for [`Use::Ac`].
     pairs: [Pair; 1 << LOOKUP],
+    leaps: [Leap; 1 << FAR_LOOKUP],
     /// First 16 bits behind all codes of each length; a code's number is its bits plus the offset.
     limits: [u32; 17],
     offsets: [i32; 17],
@@ -174,6 +198,7 @@ impl Table {
             purpose,
             short: [0; 1 << LOOKUP],
             pairs: [Pair::NONE; 1 << LOOKUP],
+            leaps: [Leap::NONE; 1 << FAR_LOOKUP],
             limits: [0; 17],
             offsets: [0; 17],
         });
@@ -204,6 +229,27 @@ impl Table {
         self.short[at..].fill(0);
         if self.purpose == Use::Ac {
             self.fill_pairs();
+            self.fill_leaps();
+        }
+    }
+
+    fn fill_leaps(&mut self) {
+        for bits in 0..self.leaps.len() {
+            let buffer = (bits as u64) << (64 - FAR_LOOKUP);
+            let (mut length, mut step) = (0, 0);
+            // No values are needed, so that the last one's bits may lie behind.
+            while length < FAR_LOOKUP && step < END {
+                let Some(symbol) = self.symbol(buffer << length) else {
+                    break;
+                };
+                let goes_on = step + symbol.step() <= 63 || symbol.step() == END;
+                if length + symbol.length > FAR_LOOKUP || !goes_on {
+                    break;
+                }
+                length += symbol.length + symbol.size();
+                step += symbol.step();
+            }
+            self.leaps[bits] = Leap((step << 8 | length) as u16);
         }
     }
 
@@ -243,6 +289,12 @@ impl Table {
     #[inline(always)]
     pub(super) fn pair(&self, buffer: u64) -> Pair {
         self.pairs[(buffer >> (64 - LOOKUP)) as usize]
+    }
+
+    /// The symbols at the top of `buffer`, as many as have short codes.
+    #[inline(always)]
+    pub(super) fn leap(&self, buffer: u64) -> Leap {
+        self.leaps[(buffer >> (64 - FAR_LOOKUP)) as usize]
     }
 
     /// The symbol at the top of `buffer`, of which 16 bits must be there.

@@ -56,10 +56,12 @@ pub(super) fn stored_quantization(table: &[u16; 64]) -> [i16; 64] {
 
 /// The matrix of a transform to `S` outputs, of integers in units of 2⁻¹³.
 struct Matrix<const S: usize> {
-    /// Of inputs (0, 2), (1, 3), (4, 6) and (5, 7), the factors for each output.
-    pairs: [[[i16; 2]; S]; 4],
-    /// The same for inputs (0, 1), (2, 3), (4, 5) and (6, 7), interleaved, and zeros.
-    rows: [[i16; 16]; 4],
+    /// Of inputs (0, 2), (1, 3), (4, 6) and (5, 7), the factors for the outputs (0, 1) and (2, 3),
+    /// eight times for each output: those of the first half. A lone output stands twice.
+    columns: [[[i16; 32]; 2]; 4],
+    /// Of inputs (0, 1), (2, 3), (4, 5) and (6, 7), interleaved, the factors for all outputs, and
+    /// zeros, twice.
+    rows: [[i16; 32]; 4],
     /// Bits to shift out behind the first and the second pass.
     shifts: [u32; 2],
     /// Input 0 is counted twice, as its factor does not fit.
@@ -90,21 +92,29 @@ const fn matrix<const S: usize, const H: usize>(
         }
         u += 1;
     }
-    let (mut pairs, mut rows) = ([[[0; 2]; S]; 4], [[0; 16]; 4]);
+    let (mut columns, mut rows) = ([[[0; 32]; 2]; 4], [[0; 32]; 4]);
     let mut p = 0;
     while p < 4 {
         let first = p / 2 * 4 + p % 2;
-        let mut y = 0;
-        while y < S {
-            pairs[p][y] = [all[first][y], all[first + 2][y]];
-            rows[p][2 * y] = all[2 * p][y];
-            rows[p][2 * y + 1] = all[2 * p + 1][y];
-            y += 1;
+        let mut i = 0;
+        while i < 64 {
+            let y = i / 16;
+            let y = if y < H { y } else { H - 1 };
+            columns[p][i / 32][i % 32] = all[first + i % 2 * 2][y];
+            i += 1;
+        }
+        let mut i = 0;
+        while i < 32 {
+            let x = i % 16 / 2;
+            if x < S {
+                rows[p][i] = all[2 * p + i % 2][x];
+            }
+            i += 1;
         }
         p += 1;
     }
     Matrix {
-        pairs,
+        columns,
         rows,
         shifts,
         double,
@@ -199,56 +209,85 @@ fn product<const S: usize, const SPARSE: bool>(
             *value = blocks[p][i].wrapping_mul(tables[p][i]);
         }
     }
-    let mut rows = [[0i16; 8]; S];
-    for y in 0..S / 2 {
-        let mut even = lanes.products(pairs[0], repeat(matrix.pairs[0][y]));
-        let mut odd = lanes.products(pairs[1], repeat(matrix.pairs[1][y]));
+    let pairs = [
+        twice(pairs[0]),
+        twice(pairs[1]),
+        twice(pairs[2]),
+        twice(pairs[3]),
+    ];
+    for step in 0..(S / 2).div_ceil(2) {
+        // Two rows of outputs of the upper half, one behind the other; a lone one twice.
+        let mut even = lanes.products(pairs[0], matrix.columns[0][step]);
+        let mut odd = lanes.products(pairs[1], matrix.columns[1][step]);
         if !SPARSE {
-            even = add(even, lanes.products(pairs[2], repeat(matrix.pairs[2][y])));
-            odd = add(odd, lanes.products(pairs[3], repeat(matrix.pairs[3][y])));
+            even = add(even, lanes.products(pairs[2], matrix.columns[2][step]));
+            odd = add(odd, lanes.products(pairs[3], matrix.columns[3][step]));
         }
         if matrix.double {
             even = add(even, even);
         }
-        even = add(even, [1 << (matrix.shifts[0] - 1); 8]);
-        for x in 0..8 {
+        even = add(even, [1 << (matrix.shifts[0] - 1); 16]);
+        let (mut upper, mut lower) = ([0; 16], [0; 16]);
+        for x in 0..16 {
             let (sum, difference) = (even[x].wrapping_add(odd[x]), even[x].wrapping_sub(odd[x]));
-            rows[y][x] = (sum >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
-            rows[S - 1 - y][x] = (difference >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+            upper[x] = (sum >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
+            lower[x] = (difference >> matrix.shifts[0]).clamp(-32768, 32767) as i16;
         }
-    }
-    for y in 0..S {
-        let row = rows[y];
-        // Rounding, and 128 behind the shift.
-        let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 8];
-        for p in 0..used {
-            let both = repeat([row[2 * p], row[2 * p + 1]]);
-            sums = add(sums, lanes.products(both, matrix.rows[p]));
+        let upper = second_pass::<S>(lanes, matrix, upper, used);
+        let lower = second_pass::<S>(lanes, matrix, lower, used);
+        let (y, z) = (2 * step, (2 * step + 1).min(S / 2 - 1));
+        let rows = [
+            (y, upper, 0),
+            (z, upper, 8),
+            (S - 1 - y, lower, 0),
+            (S - 1 - z, lower, 8),
+        ];
+        for (y, samples, first) in rows {
+            out[y * stride..y * stride + S].copy_from_slice(&samples[first..first + S]);
         }
-        if matrix.double {
-            sums = add(sums, [i32::from(row[0]) * 16384; 8]);
-        }
-        let mut samples = [0; S];
-        for x in 0..S {
-            samples[x] = (sums[x] >> matrix.shifts[1]).clamp(0, 255) as u8;
-        }
-        out[y * stride..y * stride + S].copy_from_slice(&samples);
     }
 }
 
+/// The samples of two rows, eight for each.
 #[inline(always)]
-fn repeat(pair: [i16; 2]) -> [i16; 16] {
-    let mut all = [0; 16];
+fn second_pass<const S: usize>(
+    lanes: impl Lanes,
+    matrix: &Matrix<S>,
+    inputs: [i16; 16],
+    used: usize,
+) -> [u8; 16] {
+    // Rounding, and 128 behind the shift.
+    let mut sums = [(1 << (matrix.shifts[1] - 1)) + (128 << matrix.shifts[1]); 16];
+    for p in 0..used {
+        let mut both = [0; 32];
+        for (i, value) in both.iter_mut().enumerate() {
+            *value = inputs[i / 16 * 8 + 2 * p + i % 2];
+        }
+        sums = add(sums, lanes.products(both, matrix.rows[p]));
+    }
+    let mut samples = [0; 16];
+    for i in 0..16 {
+        if matrix.double {
+            sums[i] = sums[i].wrapping_add(i32::from(inputs[i / 8 * 8]) * 16384);
+        }
+        samples[i] = (sums[i] >> matrix.shifts[1]).clamp(0, 255) as u8;
+    }
+    samples
+}
+
+#[inline(always)]
+fn twice(values: [i16; 16]) -> [i16; 32] {
+    let mut all = [0; 32];
     for (i, value) in all.iter_mut().enumerate() {
-        *value = pair[i % 2];
+        *value = values[i % 16];
     }
     all
 }
 
 #[inline(always)]
-fn add(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
-    let mut sums = [0; 8];
-    for i in 0..8 {
+fn add(a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+    let mut sums = [0; 16];
+    for i in 0..16 {
         sums[i] = a[i].wrapping_add(b[i]);
     }
     sums

@@ -5,7 +5,7 @@ use pulp::Arch;
 use super::JpegError;
 use super::bits::{Bits, ScanData};
 use super::header::{Color, Scan};
-use super::huffman::{END, Pair, Table, Tables, extend};
+use super::huffman::{END, Leap, Pair, Table, Tables, extend};
 use super::idct::{Block, PLACES};
 use super::output::Output;
 use super::plan::Plan;
@@ -64,14 +64,6 @@ pub(super) fn clear(block: &mut Block) {
     }
 }
 
-/// Nowhere.
-struct Skipped;
-
-impl Target for Skipped {
-    #[inline(always)]
-    fn set(&mut self, _: u32, _: i16) {}
-}
-
 /// Reads a block to `block`, which is zero, and returns the last coefficient in zigzag order that
 /// may be other than zero.
 #[inline(always)]
@@ -120,6 +112,42 @@ pub(super) fn read_block(
                 bits.consume(symbol.length + symbol.size());
                 return end_of_block(first, symbol.step());
             }
+        }
+    }
+}
+
+/// Passes over a block of which only the DC coefficient counts, for the blocks behind it.
+#[inline(always)]
+fn skip_block(
+    bits: &mut Bits<'_>,
+    dc: &Table,
+    ac: &Table,
+    prediction: &mut i32,
+) -> Result<(), Fault> {
+    *prediction = prediction.wrapping_add(read_difference(bits, dc)?);
+    let mut k = 0;
+    loop {
+        bits.refill();
+        // Each takes 27 bits at most, and 56 are there.
+        for _ in 0..2 {
+            let leap = ac.leap(bits.buffer);
+            let to = k + leap.step();
+            if to >= 63 || leap == Leap::NONE {
+                if (END..END + 63).contains(&to) {
+                    bits.consume(leap.length());
+                    return Ok(());
+                }
+                // The block may end before the last of these symbols.
+                let symbol = ac.symbol(bits.buffer).ok_or(Fault::Code)?;
+                bits.consume(symbol.length + symbol.size());
+                k += symbol.step();
+                if k >= 63 {
+                    return end_of_block(k, symbol.step()).map(|_| ());
+                }
+                break;
+            }
+            bits.consume(leap.length());
+            k = to;
         }
     }
 }
@@ -293,9 +321,9 @@ impl<'a> Sequential<'a> {
                     clear(&mut block);
                     read_block(&mut bits, b.dc, b.ac, prediction, &mut block)
                 } else {
-                    let read = read_block(&mut bits, b.dc, b.ac, prediction, &mut Skipped);
+                    let skipped = skip_block(&mut bits, b.dc, b.ac, prediction);
                     block[0] = *prediction as i16;
-                    read
+                    skipped.map(|()| 0)
                 };
                 let last = read.map_err(|fault| fault.at(mcu()))?;
                 if needed && let Some(block) = block.first_chunk() {

@@ -87,6 +87,7 @@ pub fn open_source(data: &DataConfig) -> Result<Arc<dyn SampleSource>, DataError
         let options = ShardOptions {
             read_ahead: (data.read_ahead_mib as u64) << 20,
             cache: cache_dir(data),
+            max_sample: data.decode_limits().max_bytes,
             ..ShardOptions::default()
         };
         let shards = ShardSource::open(&data.pretrain_shards, &options)?;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use image::RgbImage;
-use inscon_aug::{AugError, BBox, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch};
+use inscon_aug::{AugError, DecodeLimits, Decoder, PixelRegion, SampledView, ViewScratch};
 use ndarray::ArrayViewMut3;
 use serde::{Deserialize, Serialize};
 
@@ -201,7 +201,7 @@ impl Images {
             let size = decoder.size(bytes)?;
             let views = draw(size);
             let [a, b] = &views;
-            let seen = union(&a.crop, &b.crop);
+            let seen = a.crop.around(&b.crop);
             let denominator = match self.decoding.scaling {
                 true => a.denominator().min(b.denominator()),
                 false => 1,
@@ -291,14 +291,4 @@ impl Images {
 fn owned(region: &PixelRegion<'_>) -> RgbImage {
     RgbImage::from_raw(region.width, region.height, region.pixels.to_vec())
         .expect("a whole image has all its pixels")
-}
-
-/// The smallest box around both.
-fn union(a: &BBox, b: &BBox) -> BBox {
-    BBox::new(
-        a.x0.min(b.x0),
-        a.y0.min(b.y0),
-        a.x1.max(b.x1),
-        a.y1.max(b.y1),
-    )
 }
