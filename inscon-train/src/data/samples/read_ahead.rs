@@ -156,13 +156,16 @@ impl ReadAhead {
             if state.pending[sample as usize] == 0 {
                 break Ok(Taken::Unplanned);
             }
+            // What takes the place of a broken image may be planned for the end of the epoch: to wait
+            // for it would be to read everything before it, and to drop most of that. Looked at
+            // again, since another may take the copy that this one waits for.
+            let (place, is_soon) = self.coming(&state, sample);
+            if !is_soon {
+                break Ok(Taken::Unplanned);
+            }
             if !waited {
-                // What takes the place of a broken image may be planned for the end of the epoch:
-                // to wait for it would be to read everything before it, and to drop most of that.
-                if !self.comes_soon(&mut state, sample) {
-                    break Ok(Taken::Unplanned);
-                }
                 waited = true;
+                state.note(place);
                 state.wanted.push(sample);
                 self.wake.notify_one();
             }
@@ -186,33 +189,27 @@ impl ReadAhead {
         taken
     }
 
-    /// Whether it is worth waiting for a planned sample: it is under way, there is room for all that
-    /// is read before it, or the callers have come to it.
-    fn comes_soon(&self, state: &mut State, sample: u32) -> bool {
+    /// The next place of a pending sample, and whether it is worth waiting for: it is under way,
+    /// there is room for all that is read before it, or the callers have come to it.
+    fn coming(&self, state: &State, sample: u32) -> (u64, bool) {
         if let Some(place) = first_of(&state.coming, sample) {
-            state.note(place);
-            return true;
+            return (place, true);
         }
         let mut bytes = state.held_bytes + state.coming_bytes;
-        let mut found = None;
         for (first, plan) in &state.plans {
-            if let Some((place, ahead)) = plan.ahead(&self.layout, sample) {
-                bytes += ahead;
-                found = Some((*first, first + u64::from(place)));
-                break;
-            }
-            bytes += plan.left(&self.layout);
+            let Some((place, ahead)) = plan.ahead(&self.layout, sample) else {
+                bytes += plan.left(&self.layout);
+                continue;
+            };
+            let place = first + u64::from(place);
+            // A copy for the next epoch is not near, however close its beginning is: what is held
+            // for this one would give way to it.
+            let is_near = |at: u64| at >= *first && at.abs_diff(place) <= NEAR;
+            let is_near = state.front().is_none_or(is_near);
+            return (place, is_near || bytes + ahead <= self.budget);
         }
-        let Some((first, place)) = found else {
-            // What is pending is under way or in a plan.
-            return false;
-        };
-        // A copy for the next epoch is not near, however close its beginning is: what is held for
-        // this one would give way to it.
-        let is_near = |at: u64| at >= first && at.abs_diff(place) <= NEAR;
-        let is_near = state.front().is_none_or(is_near);
-        state.note(place);
-        is_near || bytes <= self.budget
+        // Not reached: what is pending is under way or in a plan.
+        (0, false)
     }
 
     /// True for the first caller, who is to let [`run`](Self::run) run.
