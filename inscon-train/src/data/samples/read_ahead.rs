@@ -44,6 +44,8 @@ struct State {
     /// The same by sample.
     places: BTreeSet<(u32, u64)>,
     held_bytes: u64,
+    /// What is under way, by sample and place; a sample may be planned for the next epoch as well.
+    coming: BTreeSet<(u32, u64)>,
     /// Bytes of images under way.
     coming_bytes: u64,
     /// Requests under way.
@@ -154,13 +156,16 @@ impl ReadAhead {
             if state.pending[sample as usize] == 0 {
                 break Ok(Taken::Unplanned);
             }
+            // What takes the place of a broken image may be planned for the end of the epoch: to wait
+            // for it would be to read everything before it, and to drop most of that. Looked at
+            // again, since another may take the copy that this one waits for.
+            let (place, is_soon) = self.coming(&state, sample);
+            if !is_soon {
+                break Ok(Taken::Unplanned);
+            }
             if !waited {
-                // What takes the place of a broken image may be planned for the end of the epoch:
-                // to wait for it would be to read everything before it, and to drop most of that.
-                if !self.comes_soon(&mut state, sample) {
-                    break Ok(Taken::Unplanned);
-                }
                 waited = true;
+                state.note(place);
                 state.wanted.push(sample);
                 self.wake.notify_one();
             }
@@ -184,25 +189,27 @@ impl ReadAhead {
         taken
     }
 
-    /// Whether it is worth waiting for a planned sample: it is under way, there is room for all that
-    /// is read before it, or the callers have come to it.
-    fn comes_soon(&self, state: &mut State, sample: u32) -> bool {
-        let mut bytes = state.held_bytes + state.coming_bytes;
-        let mut found = None;
-        for (first, plan) in &state.plans {
-            if let Some((place, ahead)) = plan.ahead(&self.layout, sample) {
-                bytes += ahead;
-                found = Some(first + u64::from(place));
-                break;
-            }
-            bytes += plan.left(&self.layout);
+    /// The next place of a pending sample, and whether it is worth waiting for: it is under way,
+    /// there is room for all that is read before it, or the callers have come to it.
+    fn coming(&self, state: &State, sample: u32) -> (u64, bool) {
+        if let Some(place) = first_of(&state.coming, sample) {
+            return (place, true);
         }
-        let Some(place) = found else {
-            return true;
-        };
-        let is_near = state.front().is_none_or(|at| at.abs_diff(place) <= NEAR);
-        state.note(place);
-        is_near || bytes <= self.budget
+        let mut bytes = state.held_bytes + state.coming_bytes;
+        for (first, plan) in &state.plans {
+            let Some((place, ahead)) = plan.ahead(&self.layout, sample) else {
+                bytes += plan.left(&self.layout);
+                continue;
+            };
+            let place = first + u64::from(place);
+            // A copy for the next epoch is not near, however close its beginning is: what is held
+            // for this one would give way to it.
+            let is_near = |at: u64| at >= *first && at.abs_diff(place) <= NEAR;
+            let is_near = state.front().is_none_or(is_near);
+            return (place, is_near || bytes + ahead <= self.budget);
+        }
+        // Not reached: what is pending is under way or in a plan.
+        (0, false)
     }
 
     /// True for the first caller, who is to let [`run`](Self::run) run.
@@ -253,8 +260,9 @@ impl ReadAhead {
         let load = state.held_bytes + state.coming_bytes;
         let fits = load == 0 || load + request.length <= self.budget;
         // Somebody waits for what lies behind: go on, whatever is held.
-        let is_wanted =
-            state.requests == 0 && state.wanted.iter().any(|&w| state.pending[w as usize] > 0);
+        let is_missing =
+            |&w: &u32| state.pending[w as usize] > 0 && first_of(&state.places, w).is_none();
+        let is_wanted = state.requests == 0 && state.wanted.iter().any(is_missing);
         if state.requests >= parallel || !(fits || is_wanted) {
             return None;
         }
@@ -262,6 +270,9 @@ impl ReadAhead {
             // What has been held longest is not asked for any more, or can be read again.
             let dropped = state.shrink(self.budget.saturating_sub(request.length));
             self.fetcher.counters.dropped.fetch_add(dropped, Relaxed);
+        }
+        for &(sample, at) in &request.parts {
+            state.coming.insert((sample, first + u64::from(at)));
         }
         state.coming_bytes += request.length;
         state.requests += 1;
@@ -297,6 +308,7 @@ impl ReadAhead {
     fn give(&self, sample: u32, place: u64, image: Vec<u8>) {
         let mut state = self.lock();
         let length = image.len() as u64;
+        state.coming.remove(&(sample, place));
         state.coming_bytes -= length;
         state.held_bytes += length;
         let pending = &mut state.pending[sample as usize];
@@ -344,6 +356,12 @@ impl ReadAhead {
     }
 }
 
+/// The first place of a sample.
+fn first_of(places: &BTreeSet<(u32, u64)>, sample: u32) -> Option<u64> {
+    let mut of_sample = places.range((sample, 0)..=(sample, u64::MAX));
+    of_sample.next().map(|&(_, place)| place)
+}
+
 /// Tells those who wait when the task that it is held by panics: nothing else would.
 struct Watch(Arc<ReadAhead>);
 
@@ -361,7 +379,7 @@ impl Drop for Watch {
 impl State {
     /// Takes a sample out, the copy that was planned first, with its place.
     fn remove(&mut self, sample: u32) -> Option<(u64, Vec<u8>)> {
-        let &(_, place) = self.places.range((sample, 0)..=(sample, u64::MAX)).next()?;
+        let place = first_of(&self.places, sample)?;
         Some((place, self.drop_place(place)?))
     }
 
