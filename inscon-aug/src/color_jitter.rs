@@ -252,20 +252,10 @@ fn hsv(pixel: [u8; 3]) -> [i32; 3] {
     } else {
         base - 1.0 + part
     };
-    let hue = sixth(sixths) * 255.0;
+    let hue = sixths / 6.0 * 255.0;
     let hue = if hue < 0.0 { hue + 255.0 } else { hue };
     let saturation = range as f32 / max.max(1) as f32 * 255.0;
     [whole(hue), whole(saturation), max]
-}
-
-/// A sixth of a number as PIL's division gives it, to the last bit for every hue, from a product and
-/// the exact rest that it leaves: three divisions a pixel take longer than all else.
-#[inline(always)]
-fn sixth(v: f32) -> f32 {
-    const SIXTH: f32 = 1.0 / 6.0;
-    let near = v * SIXTH;
-    let rest = v - near * 4.0 - near * 2.0;
-    near + rest * SIXTH
 }
 
 /// PIL's `hsv2rgb` of bytes, with whole numbers; equal for every colour, as a test says.
