@@ -290,7 +290,15 @@ pub(super) fn find_ff(bytes: &[u8]) -> Option<usize> {
     let (chunks, tail) = bytes.as_chunks::<32>();
     for (i, chunk) in chunks.iter().enumerate() {
         if chunk.iter().fold(false, |found, &b| found | (b == 0xff)) {
-            return chunk.iter().position(|&b| b == 0xff).map(|at| 32 * i + at);
+            for (j, word) in chunk.as_chunks::<8>().0.iter().enumerate() {
+                // The first byte of 0 takes its highest bit; those behind it may, too.
+                let zeros = !u64::from_le_bytes(*word);
+                let found = zeros.wrapping_sub(0x0101_0101_0101_0101) & !zeros;
+                let found = found & 0x8080_8080_8080_8080;
+                if found != 0 {
+                    return Some(32 * i + 8 * j + found.trailing_zeros() as usize / 8);
+                }
+            }
         }
     }
     let at = tail.iter().position(|&b| b == 0xff)?;
@@ -463,4 +471,25 @@ fn huffman_tables(
         data = rest;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_ff_is_found() {
+        // Neighbours of 0xff, which a borrow could take for it, before and behind it.
+        for length in 0..100 {
+            for at in 0..length {
+                let mut bytes = vec![0xfe; length];
+                bytes[at] = 0xff;
+                for &value in &[0, 0x7f, 0x80, 0xfe, 0xff] {
+                    bytes[at + 1..].fill(value);
+                    assert_eq!(find_ff(&bytes), Some(at), "{value} behind {at} of {length}");
+                }
+            }
+            assert_eq!(find_ff(&vec![0x7f; length]), None);
+        }
+    }
 }

@@ -520,6 +520,38 @@ mod tests {
     }
 
     #[test]
+    fn a_leap_is_several_symbols() {
+        // The second has short codes for runs of 16 zeros, of which no more fit than in a block.
+        let zeros = Definition::new(
+            &[1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            b"\xf0\0\x11",
+        );
+        for table in [standard_ac(), Table::new(zeros.unwrap(), Use::Ac)] {
+            let mut symbols = 0;
+            for bits in 0..1u64 << FAR_LOOKUP {
+                let buffer = bits << (64 - FAR_LOOKUP) | 0x000a_5a5a_5a5a_5a5a;
+                let leap = table.leap(buffer);
+                let (mut length, mut step, mut last) = (0, 0, 0);
+                while length < leap.length() {
+                    let symbol = table.symbol(buffer << length).unwrap();
+                    assert!(last != END && length + symbol.length <= FAR_LOOKUP);
+                    last = symbol.step();
+                    length += symbol.length + symbol.size();
+                    step += last;
+                    symbols += 1;
+                }
+                assert_eq!((leap.length(), leap.step()), (length, step), "{bits:012b}");
+                assert!(step - last <= 63 && (step <= 63 || last == END));
+                if leap == Leap::NONE {
+                    let long = |s: Symbol| s.length > FAR_LOOKUP;
+                    assert!(table.symbol(buffer).is_none_or(long), "{bits:012b}");
+                }
+            }
+            assert!(symbols > 6000, "{symbols}");
+        }
+    }
+
+    #[test]
     fn codes_that_do_not_fit_are_refused() {
         let mut lengths = [0; 16];
         lengths[0] = 2;

@@ -162,6 +162,10 @@ fn end_of_block(k: u32, step: u32) -> Result<u32, Fault> {
     }
 }
 
+/// A block on cache lines of its own: vectors across two lines are slow to write.
+#[repr(align(64))]
+struct Line(Block);
+
 /// A block of an MCU.
 #[derive(Clone, Copy)]
 struct McuBlock<'t> {
@@ -299,7 +303,7 @@ impl<'a> Sequential<'a> {
     ) -> Result<(), JpegError> {
         let plan = self.plan;
         let mut bits = state.bits;
-        let mut block: Block = [0; 256];
+        let Line(block) = &mut Line([0; 256]);
         for mcu_column in 0..plan.mcus[0] {
             let mcu = || u64::from(mcu_row) * u64::from(plan.mcus[0]) + u64::from(mcu_column);
             if state.left == 0 {
@@ -318,8 +322,8 @@ impl<'a> Sequential<'a> {
                 let y = mcu_row * of.sampling[1] + b.place[1];
                 let needed = needed && of.columns.contains(&x) && of.rows.contains(&y);
                 let read = if needed && of.side > 1 {
-                    clear(&mut block);
-                    read_block(&mut bits, b.dc, b.ac, prediction, &mut block)
+                    clear(block);
+                    read_block(&mut bits, b.dc, b.ac, prediction, block)
                 } else {
                     let skipped = skip_block(&mut bits, b.dc, b.ac, prediction);
                     block[0] = *prediction as i16;
