@@ -31,7 +31,7 @@ fn every_broken_file_is_counted_and_named() {
     let sets = [
         "pretrain.batch=32",
         "pretrain.epochs=1",
-        "data.max_image_mib=8",
+        "data.max_image_mib=12",
     ];
     let config = tiny(&images, &[&sets[..], &["data.max_bad_share=1.0"]].concat());
     pretrain_to_the_end(&config, &run).unwrap();
