@@ -7,6 +7,9 @@ use super::JpegError;
 const LOOKUP: u32 = 10;
 /// Bits by which symbols are looked up that are only passed over.
 const FAR_LOOKUP: u32 = 12;
+/// So often is a table asked for anew before its leaps are worth making: by more components than an
+/// image has.
+const OFTEN: u32 = 8;
 /// The step of an end of block: beyond every run.
 pub(super) const END: u32 = 128;
 
@@ -185,7 +188,12 @@ pub(super) struct Table {
     short: [u16; 1 << LOOKUP],
     /// Of tables for [`Use::Ac`].
     pairs: [Pair; 1 << LOOKUP],
+    /// Filled when the same table comes again and again: that takes longer than they gain in one
+    /// image, and photographs may have tables of their own.
     leaps: [Leap; 1 << FAR_LOOKUP],
+    has_leaps: bool,
+    /// How often the table was asked for anew.
+    again: u32,
     /// First 16 bits behind all codes of each length; a code's number is its bits plus the offset.
     limits: [u32; 17],
     offsets: [i32; 17],
@@ -199,6 +207,8 @@ impl Table {
             short: [0; 1 << LOOKUP],
             pairs: [Pair::NONE; 1 << LOOKUP],
             leaps: [Leap::NONE; 1 << FAR_LOOKUP],
+            has_leaps: false,
+            again: 0,
             limits: [0; 17],
             offsets: [0; 17],
         });
@@ -227,13 +237,28 @@ impl Table {
             }
         }
         self.short[at..].fill(0);
+        (self.has_leaps, self.again) = (false, 0);
         if self.purpose == Use::Ac {
             self.fill_pairs();
+        }
+    }
+
+    /// What is done when a component has the table that is here: of the same image, or of the next.
+    fn comes_again(&mut self) {
+        self.again = self.again.saturating_add(1);
+        if self.purpose == Use::Ac && !self.has_leaps && self.again >= OFTEN {
             self.fill_leaps();
         }
     }
 
+    /// Whether [`leap`](Self::leap) may be asked.
+    #[inline(always)]
+    pub(super) fn has_leaps(&self) -> bool {
+        self.has_leaps
+    }
+
     fn fill_leaps(&mut self) {
+        self.has_leaps = true;
         for bits in 0..self.leaps.len() {
             let buffer = (bits as u64) << (64 - FAR_LOOKUP);
             let (mut length, mut step) = (0, 0);
@@ -367,7 +392,9 @@ impl Tables {
             &mut self.ac
         };
         match &mut tables[slot] {
-            Some(table) if table.purpose == purpose && table.definition == *definition => {}
+            Some(table) if table.purpose == purpose && table.definition == *definition => {
+                table.comes_again();
+            }
             Some(table) => {
                 table.purpose = purpose;
                 table.definition.clone_from(definition);
@@ -526,7 +553,12 @@ mod tests {
             &[1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             b"\xf0\0\x11",
         );
-        for table in [standard_ac(), Table::new(zeros.unwrap(), Use::Ac)] {
+        for mut table in [standard_ac(), Table::new(zeros.unwrap(), Use::Ac)] {
+            for _ in 0..OFTEN {
+                assert!(!table.has_leaps());
+                table.comes_again();
+            }
+            assert!(table.has_leaps());
             let mut symbols = 0;
             for bits in 0..1u64 << FAR_LOOKUP {
                 let buffer = bits << (64 - FAR_LOOKUP) | 0x000a_5a5a_5a5a_5a5a;

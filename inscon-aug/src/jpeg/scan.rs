@@ -64,6 +64,14 @@ pub(super) fn clear(block: &mut Block) {
     }
 }
 
+/// Nowhere.
+struct Skipped;
+
+impl Target for Skipped {
+    #[inline(always)]
+    fn set(&mut self, _: u32, _: i16) {}
+}
+
 /// Reads a block to `block`, which is zero, and returns the last coefficient in zigzag order that
 /// may be other than zero.
 #[inline(always)]
@@ -325,9 +333,13 @@ impl<'a> Sequential<'a> {
                     clear(block);
                     read_block(&mut bits, b.dc, b.ac, prediction, block)
                 } else {
-                    let skipped = skip_block(&mut bits, b.dc, b.ac, prediction);
+                    let skipped = if b.ac.has_leaps() {
+                        skip_block(&mut bits, b.dc, b.ac, prediction).map(|()| 0)
+                    } else {
+                        read_block(&mut bits, b.dc, b.ac, prediction, &mut Skipped)
+                    };
                     block[0] = *prediction as i16;
-                    skipped.map(|()| 0)
+                    skipped
                 };
                 let last = read.map_err(|fault| fault.at(mcu()))?;
                 if needed && let Some(block) = block.first_chunk() {
